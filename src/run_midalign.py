@@ -12,8 +12,9 @@ from rich.console import Console
 from transformers.trainer_utils import get_last_checkpoint
 from trl import get_peft_config
 
-from midalign.config import InputError, resolve_layer
+from midalign.config import resolve_layer
 from midalign.data.streams import load_pairs, load_task, read_locales
+from midalign.errors import InputError
 from midalign.evaluation.transfer import group_of, score_locales, transfer_table
 from midalign.recipe import read_recipe
 from midalign.training.models import load_model, load_tokenizer, model_depth, model_path

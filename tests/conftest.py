@@ -54,7 +54,7 @@ def tokenizer():
     return tokenizer
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_model(tokenizer):
     """make_model(layers=4, family="llama") -> a random decoder for `tokenizer`, the same every time."""
     import transformers

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from midalign.config import InputError, resolve_layer
+from midalign.config import resolve_layer
+from midalign.errors import InputError
 from midalign.recipe import read_recipe
 
 BASE = "model_name_or_path: some/model\ntask_data: demo\nalign_data: [demo]\noutput_dir: data/x\n"

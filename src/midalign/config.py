@@ -12,9 +12,7 @@ from typing import Literal
 import torch
 from trl import SFTConfig
 
-
-class InputError(ValueError):
-    """A mistake in a recipe or a data file. Shown as one sentence, without a traceback; exit code 2."""
+from midalign.errors import InputError
 
 
 @dataclass

@@ -10,7 +10,8 @@ import yaml
 from transformers import HfArgumentParser
 from trl import ModelConfig
 
-from midalign.config import REFUSED, DataConfig, InputError, MidAlignConfig, check
+from midalign.config import REFUSED, DataConfig, MidAlignConfig, check
+from midalign.errors import InputError
 
 
 def read_recipe(argv):

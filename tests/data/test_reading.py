@@ -5,9 +5,9 @@ import json
 import datasets
 import pytest
 
-from midalign.config import InputError
 from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
 from midalign.data.streams import sample
+from midalign.errors import InputError
 
 ROW = {"id": "1", "locale": "de-DE", "partition": "test", "utt": "licht aus", "annot_utt": "[device_type : licht] aus"}
 PAIR = {"id": "a", "source": "ja", "target": "yes", "source_lang": "de", "target_lang": "en"}

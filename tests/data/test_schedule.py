@@ -5,8 +5,8 @@ from itertools import chain
 
 import pytest
 
-from midalign.config import InputError
 from midalign.data.schedule import MicroBatchSampler, is_align_step, pair_order
+from midalign.errors import InputError
 
 
 def sampler(schedule="joint", task_rows=10, pairs=12, **changes):

@@ -8,8 +8,9 @@ from datasets import Dataset
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
-from midalign.config import InputError, MidAlignConfig
+from midalign.config import MidAlignConfig
 from midalign.data.tokens import pair_rows, task_dataset_rows
+from midalign.errors import InputError
 from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {

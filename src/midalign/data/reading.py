@@ -11,8 +11,8 @@ from pathlib import Path
 
 import datasets
 
-from midalign.config import InputError
 from midalign.data import demo
+from midalign.errors import InputError
 from midalign.tasks.massive import LOCALES, parse
 
 ROW_FIELDS = ("id", "locale", "partition", "utt", "annot_utt")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
-from midalign.config import InputError
+from midalign.errors import InputError
 
 
 class MicroBatch(NamedTuple):

@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_flash_attn_2_available
 from trl import get_quantization_config
 
-from midalign.config import InputError
+from midalign.errors import InputError
 from midalign.training.tiny import tiny_model
 
 DEMO = "demo"  # as model_name_or_path: the embedded model

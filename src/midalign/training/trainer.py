@@ -16,10 +16,11 @@ from trl import SFTTrainer
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, middle_states
 from midalign.alignment.negatives import false_negatives
-from midalign.config import InputError, resolve_layer
+from midalign.config import resolve_layer
 from midalign.data import prefix
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs
 from midalign.data.schedule import MicroBatchSampler, is_align_step, require_full_batch
+from midalign.errors import InputError
 
 logger = logging.getLogger(__name__)
 
