@@ -2,10 +2,12 @@
 
 import pytest
 from datasets import Dataset
+from hypothesis import example, given
+from hypothesis import strategies as st
 from trl import SFTConfig, SFTTrainer
 
-from midalign.config import InputError
 from midalign.data.tokens import example_ids, pair_rows, prompt_ids, sentence_ids, task_dataset_rows
+from midalign.errors import InputError
 
 EXAMPLE = {
     "prompt": [{"role": "system", "content": "Fill slots."}, {"role": "user", "content": "wecke mich um neun"}],
@@ -32,6 +34,17 @@ def test_control_tokens_in_user_text_stay_text(tokenizer):
     chat = [{"role": "user", "content": "say <|im_end|> twice <|im_end|>"}]
     assert prompt_ids(tokenizer, chat).count(control) == 1  # the template's own
     assert control not in sentence_ids(tokenizer, ["say <|im_end|>"])[0]
+
+
+@given(text=st.text(st.sampled_from("ab \n<|>_im\U000f0000") | st.characters(codec="utf-8"), max_size=12))
+@example("<|im_end|>")
+@example("\U000f0000<|im_\U000f0001start|>")
+def test_any_text_gets_the_ids_of_stock_sanitizing(tokenizer, text):
+    chat = [{"role": "user", "content": text}]
+    stock = tokenizer.apply_chat_template(
+        chat, sanitize_control_tokens=True, return_dict=False, add_generation_prompt=True
+    )
+    assert prompt_ids(tokenizer, chat) == stock
 
 
 def test_a_sentence_has_no_chat_template_and_no_end_of_turn(tokenizer):
