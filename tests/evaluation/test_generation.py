@@ -1,24 +1,114 @@
 """Greedy answers in batches."""
 
+import copy
+
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from midalign.data.tokens import prompt_ids
-from midalign.evaluation.generation import generate
+from midalign.errors import InputError
+from midalign.evaluation.generation import generate, generate_batches
 from midalign.evaluation.transfer import group_of, transfer_table
 
 CHATS = [[{"role": "user", "content": "a" * n}] for n in (9, 1, 5, 30, 2)]
 
 
-def test_batched_answers_equal_those_of_one_row_at_a_time(make_model, tokenizer):
-    model = make_model().eval()
-    expected = []
-    for chat in CHATS:
+def chats(*texts):
+    return [[{"role": "system", "content": "Copy."}, {"role": "user", "content": text}] for text in texts]
+
+
+def row_by_row(model, tokenizer, chats, max_new_tokens):
+    stop = model.generation_config.eos_token_id
+    answers = stock(model, tokenizer, chats, max_new_tokens)
+    return [tokenizer.decode([i for i in ids if i != stop], skip_special_tokens=True) for ids in answers]
+
+
+def stock(model, tokenizer, chats, max_new_tokens):
+    answers = []
+    for chat in chats:
         ids = torch.tensor([prompt_ids(tokenizer, chat)])
         output = model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False, pad_token_id=0
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=0
         )
-        expected.append(tokenizer.decode(output[0, ids.size(1) :], skip_special_tokens=True))
-    assert generate(model, tokenizer, CHATS, batch_size=2, max_new_tokens=8) == expected
+        answers.append(output[0, ids.size(1) :].tolist())
+    return answers
+
+
+def stopping(model, tokenizer, chats, max_new_tokens):
+    """The model, made to stop at the token that ends its answers at the most different lengths."""
+    answers = stock(model, tokenizer, chats, max_new_tokens)
+    ends = {token: {a.index(token) if token in a else -1 for a in answers} for token in set().union(*answers)}
+    model.generation_config.eos_token_id = max(ends, key=lambda token: len(ends[token]))
+    return model
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("llama", {}),
+        ("qwen2", {}),
+        ("mistral", {"sliding_window": 24}),
+        ("gemma3_text", {"sliding_window": 512}),
+        ("gemma3_text", {"sliding_window": 24, "layer_types": ["sliding_attention", "full_attention"] * 2}),
+    ],
+)
+def test_answers_equal_model_generate_row_by_row(make_model, tokenizer, family, changes, attention):
+    model = make_model(family=family, attn_implementation=attention, initializer_range=0.3, **changes).eval()
+    texts = chats(
+        "wake me", "wake me up at nine", "", "play", "play some jazz", "wake me", "lights off please", "é" * 9
+    )
+    stopping(model, tokenizer, texts, 12)
+    expected = row_by_row(model, tokenizer, texts, 12)
+    assert len({len(answer) for answer in expected}) > 1  # rows leave their batch at different times
+    for batch_size in (1, 3, 8):
+        assert generate(model, tokenizer, texts, batch_size, max_new_tokens=12) == expected
+
+
+@settings(max_examples=15, deadline=None)
+@given(texts=st.lists(st.text("ab \u00e9\u4e2d", max_size=20), min_size=1, max_size=9), size=st.integers(1, 4))
+def test_any_lengths_and_batch_sizes_give_the_same_answers(gemma, tokenizer, texts, size):
+    assert generate(gemma, tokenizer, chats(*texts), size, 6) == row_by_row(gemma, tokenizer, chats(*texts), 6)
+
+
+@pytest.fixture(scope="module")
+def gemma(make_model, tokenizer):
+    types = ["sliding_attention", "full_attention"]
+    model = make_model(2, "gemma3_text", sliding_window=40, layer_types=types, initializer_range=0.3).eval()
+    return stopping(model, tokenizer, chats("a", "b b", "ab", "éa", "中"), 6)
+
+
+def test_prompts_that_share_nothing_are_answered_too(make_model, tokenizer):
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = "{{ messages[0].content }}"
+    texts = [[{"role": "user", "content": text}] for text in ("hello", "you", "there")]
+    model = make_model().eval()
+    assert generate(model, bare, texts, max_new_tokens=4) == row_by_row(model, bare, texts, 4)
+
+
+def test_a_repetition_penalty_of_the_model_is_not_applied(make_model, tokenizer):
+    model = make_model().eval()
+    plain = generate(model, tokenizer, CHATS, max_new_tokens=8)
+    model.generation_config.repetition_penalty = 5.0
+    assert generate(model, tokenizer, CHATS, max_new_tokens=8) == plain
+
+
+def test_long_prompts_come_first_and_every_place_once(make_model, tokenizer):
+    batches = [batch for batch, _ in generate_batches(make_model().eval(), tokenizer, CHATS, 2, 1)]
+    assert batches == [[3, 0], [2, 4], [1]]
+
+
+def test_no_chat_gives_no_answer(make_model, tokenizer):
+    assert generate(make_model(), tokenizer, []) == []
+
+
+def test_a_model_with_another_memory_is_refused(tokenizer, make_model):
+    model = make_model()
+    model.config.layer_types = ["linear_attention", "full_attention"] * 2
+    with pytest.raises(InputError, match="exact for full and sliding-window attention only"):
+        generate(model, tokenizer, CHATS)
 
 
 def test_an_answer_stops_at_the_end_of_turn(make_model, tokenizer):
