@@ -79,3 +79,78 @@ def make_model(tokenizer):
         return transformers.AutoModelForCausalLM.from_config(config)
 
     return make
+
+
+# What the parrot says after the last word of a prompt; after any other word it ends its turn.
+PARROT_SAYS = {"please": "time: nine", "today": "date: monday", "music": "None"}
+
+
+@pytest.fixture(scope="session")
+def parrot(tmp_path_factory):
+    """The folder of a causal LM whose next token depends on the last one only: answers are known beforehand."""
+    import itertools
+
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    chains = [[last, *answer.split(), "<end>"] for last, answer in PARROT_SAYS.items()]
+    words = ["<end>", "<pad>", "<unk>", *{word: None for chain in chains for word in chain[:-1]}]
+    backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<end>", pad_token="<pad>", unk_token="<unk>"
+    )
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }} {% endfor %}"
+
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=16,
+        intermediate_size=4,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        eos_token_id=0,
+        pad_token_id=1,
+        bos_token_id=None,
+        max_position_embeddings=512,
+        tie_word_embeddings=False,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.model.layers.parameters():
+            parameter.zero_()  # a layer adds nothing: the state stays the embedding of the last token
+        model.model.embed_tokens.weight.copy_(torch.eye(len(words), 16))
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[0] = 0.5
+        for chain in chains:
+            for word, following in itertools.pairwise(chain):
+                model.lm_head.weight[words.index(following), words.index(word)] = 1.0
+    folder = tmp_path_factory.mktemp("parrot")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def write_rows(tmp_path):
+    """write_rows({locale: [annotation, ...]}) -> a folder of MASSIVE test rows."""
+    import json
+    import re
+
+    def write(annotations):
+        for locale, texts in annotations.items():
+            rows = [
+                {
+                    "id": str(number),
+                    "locale": locale,
+                    "partition": "test",
+                    "utt": re.sub(r"\[\w+ : ([^\]]+)\]", r"\1", text),
+                    "annot_utt": text,
+                }
+                for number, text in enumerate(texts)
+            ]
+            file = tmp_path / "massive" / locale / "test.jsonl"
+            file.parent.mkdir(parents=True)
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return tmp_path / "massive"
+
+    return write

@@ -41,7 +41,7 @@ def task_rows(source, locale, partition, revision):
                 f"task_data {source} has neither {locale}/{partition}.jsonl nor {locale}.jsonl; "
                 "add one or name another locale."
             )
-        rows = [_checked(row, locale, f"{file} line {number}") for number, row in _read_lines(file, ROW_FIELDS)]
+        rows = [_checked(row, locale, f"{file} line {number}") for number, row in read_lines(file, ROW_FIELDS)]
         where = str(file)
     else:
         rows, where = _hub_rows(source, locale, partition, revision), f"{source}, split {partition},"
@@ -59,6 +59,16 @@ def _checked(row, locale, where):
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
     return row
+
+
+def find_locale(name):
+    """The MASSIVE locale that `sw-KE` or `sw` means. Raises InputError for an unknown or ambiguous name."""
+    found = [name] if name in LOCALES else [locale for locale in LOCALES if locale.split("-")[0] == name]
+    if not found:
+        raise InputError(f"locale {name} is not in MASSIVE; use any of {', '.join(LOCALES)}.")
+    if len(found) > 1:
+        raise InputError(f"locale {name} could be {' or '.join(found)}; name one.")
+    return found[0]
 
 
 def _require_known(locale, known, where):
@@ -98,7 +108,7 @@ def read_pairs(sources):
         if not files:
             raise InputError(f"align_data {source} holds no .jsonl file; name a folder that does.")
         for file in files:
-            pairs += [_english_last(pair, f"{file} line {n}") for n, pair in _read_lines(file, PAIR_FIELDS)]
+            pairs += [_english_last(pair, f"{file} line {n}") for n, pair in read_lines(file, PAIR_FIELDS)]
     return pairs
 
 
@@ -128,7 +138,7 @@ def _english_last(pair, where):
     }
 
 
-def _read_lines(path, required):
+def read_lines(path, required):
     """(line number, object) of a JSONL file whose objects hold text in every `required` field."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")

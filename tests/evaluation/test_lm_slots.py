@@ -1,0 +1,122 @@
+"""The lm-eval tasks, through lm-eval's own loader, prompt builder and command line."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from tokenizers.processors import TemplateProcessing
+from transformers import AutoModelForCausalLM
+
+from midalign.data import demo
+from midalign.data.tokens import prompt_ids
+from midalign.evaluation import lm_slots
+from midalign.tasks import massive, slots
+
+SRC = Path(__file__).parents[2] / "src"
+LM_TASKS = SRC / "midalign" / "evaluation" / "lm_tasks"
+
+
+@pytest.fixture(scope="module")
+def demo_tasks():
+    return TaskManager(include_path=str(LM_TASKS), include_defaults=False, metadata={"task_data": "demo"})
+
+
+def test_every_locale_is_a_task_of_the_group_with_the_tags_of_the_paper(demo_tasks):
+    names = {locale: f"massive_slots_{locale}" for locale in massive.LOCALES}
+    index = demo_tasks.task_index
+    assert index["massive_slots"].cfg["task"] == list(names.values())
+    for locale, name in names.items():
+        assert index[name].cfg["dataset_kwargs"] == {"locale": locale}
+        assert ("massive_slots_supervised" in index[name].tags) == (locale in massive.SUPERVISED)
+        assert ("massive_slots_aligned" in index[name].tags) == (locale in massive.ALIGNED)
+        assert ("massive_slots_transfer" in index[name].tags) == (locale not in massive.SUPERVISED)
+
+
+@pytest.mark.parametrize("with_bos", [False, True])
+def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_model, tokenizer, with_bos):
+    if with_bos:  # as Llama 3 and Gemma have it: written by the template and added by the tokenizer
+        tokenizer = copy.deepcopy(tokenizer)
+        tokenizer.bos_token = "<|im_start|>"
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single="<|im_start|> $A", special_tokens=[("<|im_start|>", tokenizer.bos_token_id)]
+        )
+        assert tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    model = HFLM(make_model(), tokenizer=tokenizer, max_length=2048)
+    for locale in demo.DEMO_LOCALES:
+        name = f"massive_slots_{locale}"
+        task = demo_tasks.load([name])["tasks"][name]
+        for doc, row in zip(task.task_docs, demo.rows(locale, "test")[:50], strict=False):
+            prompt = task.fewshot_context(
+                doc, 0, apply_chat_template=True, chat_template=model.apply_chat_template, fewshot_as_multiturn=True
+            )
+            expected = prompt_ids(tokenizer, massive.messages(row))
+            assert model.tok_encode(prompt) == expected
+            assert model.tok_batch_encode([prompt])[0].tolist() == [expected]
+
+
+def test_corpus_figures_equal_those_of_the_scorer():
+    rows = demo.rows("en-US", "test")
+    answers = [massive.target(row["annot_utt"]) for row in rows]
+    answers[::3] = answers[1::3] + answers[: len(answers[::3]) - len(answers[1::3])]
+    report = slots.score(rows, answers)
+    results = [lm_slots.process_results(row, [answer]) for row, answer in zip(rows, answers, strict=True)]
+    for name in ("f1", "precision", "recall"):
+        value = getattr(lm_slots, name)([result[name] for result in results])
+        assert 0 < value < 1
+        assert value == pytest.approx(report[name], abs=1e-12)
+    assert sum(result["exact_match"] for result in results) / len(rows) == report["exact_match"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "f1", "precision", "recall"),
+    [((0, 0, 0), 1, 1, 1), ((0, 0, 2), 0, 0, 0), ((0, 2, 0), 0, 0, 0), ((1, 1, 0), 2 / 3, 0.5, 1)],
+)
+def test_nothing_to_find_and_nothing_answered_is_right(counts, f1, precision, recall):
+    assert (lm_slots.f1([counts]), lm_slots.precision([counts]), lm_slots.recall([counts])) == (f1, precision, recall)
+
+
+# The parrot answers "time: nine" after "please", "date: monday" after "today", "None" after "music".
+RIGHT, NOTHING = "wake me at [time : nine] please", "stop the music"
+WRONG_WORDS, WRONG_SLOT = "meet on [date : friday] today", "call [person : mom] please"
+
+
+@pytest.mark.parametrize("peft", [False, True])
+def test_the_command_line_gives_the_corpus_f1_worked_out_by_hand(parrot, write_rows, tmp_path, peft):
+    rows = {locale: [RIGHT, NOTHING] for locale in massive.LOCALES}
+    rows["af-ZA"] = [RIGHT, WRONG_WORDS, NOTHING, WRONG_SLOT]  # 1 hit, 2 spurious, 2 missed
+    arguments = f"pretrained={parrot}"
+    if peft:
+        arguments += f",peft={untrained_adapter(parrot, tmp_path / 'adapter')}"
+    results = lm_eval(tmp_path, arguments, write_rows(rows), "--include_path", str(LM_TASKS))
+    assert results["massive_slots_af-ZA"]["f1,none"] == pytest.approx(1 / 3)  # 2 / (2 + 2 + 2); a mean of rows has 1/2
+    assert results["massive_slots_af-ZA"]["precision,none"] == pytest.approx(1 / 3)
+    assert results["massive_slots_af-ZA"]["exact_match,none"] == 0.5
+    assert results["massive_slots_sw-KE"]["f1,none"] == 1
+    assert results["massive_slots"]["f1,none"] == pytest.approx((1 / 3 + 51) / 52)  # weighted by rows it is lower
+
+
+def untrained_adapter(base, folder):
+    """A LoRA adapter whose update is 0."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
+    return folder
+
+
+def lm_eval(folder, model_args, data, *arguments, tasks="massive_slots"):
+    """Run lm-eval's command line and read the results it writes."""
+    command = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", model_args, "--device", "cpu"]
+    command += ["--tasks", tasks, "--apply_chat_template", "--metadata", json.dumps({"task_data": str(data)})]
+    command += ["--output_path", str(folder / "out.json"), "--batch_size", "4", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(SRC)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (file,) = folder.glob("out*.json")
+    return json.loads(file.read_text())["results"]
