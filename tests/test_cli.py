@@ -1,14 +1,21 @@
 """`midalign <verb>` from its command line."""
 
+import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from midalign import cli
 from midalign.data import demo
+from midalign.evaluation import answers as answers_module
+from midalign.evaluation.generation import generate_batches
 from midalign.tasks import massive
 
 ROWS = demo.rows("de-DE", "test")
@@ -121,3 +128,167 @@ def test_score_needs_neither_torch_nor_trl():
     environment = {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+def parrot_that_says(parrot, folder, **answers):
+    """A copy of the parrot whose answers to some last words are other words it knows."""
+    tokenizer = AutoTokenizer.from_pretrained(parrot)
+    model = AutoModelForCausalLM.from_pretrained(parrot)
+    with torch.no_grad():
+        for last, word in answers.items():
+            column = model.lm_head.weight[:, tokenizer.convert_tokens_to_ids(last)]
+            column.zero_()
+            column[tokenizer.convert_tokens_to_ids(word)] = 1
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# The parrot answers "time: nine" after "please", "date: monday" after "today", "None" after "music".
+ANNOTATIONS = {
+    "en-US": ["wake me at [time : nine] please", "stop the music"],
+    "tr-TR": ["uyan [time : nine] please", "[date : monday] today", "[person : anne] please", "music"],
+}
+
+
+@pytest.fixture
+def two_models(parrot, write_rows, tmp_path):
+    """(arguments naming data and output, a model, one that never says a date)."""
+    silent = parrot_that_says(parrot, tmp_path / "silent", today="<end>")
+    data = write_rows(ANNOTATIONS)
+    options = ["--data", data, "--locale", "en,tr", "--output", tmp_path / "out", "--batch-size", "2"]
+    return options, parrot, silent
+
+
+def result(folder):
+    return json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+
+
+def test_evaluate_gives_the_f1_and_gains_worked_out_by_hand(midalign, two_models, tmp_path):
+    options, parrot, silent = two_models
+    code, out, err = midalign("evaluate", silent, parrot, *options, "--supervised", "en-US", "--aligned", "tr")
+    assert code == 0, err
+    scores = result(tmp_path / "out")
+    assert scores["groups"] == {"en-US": "supervised", "tr-TR": "aligned"}
+    assert scores["baseline"] == "silent"
+    turkish = {name: run["languages"]["tr-TR"] for name, run in scores["runs"].items()}
+    assert turkish["silent"]["f1"] == pytest.approx(2 / (2 + 1 + 2))  # 1 hit, 1 spurious, 2 missed
+    assert turkish[parrot.name]["f1"] == pytest.approx(4 / (4 + 1 + 1))
+    assert turkish[parrot.name]["gain"] == pytest.approx(4 / 6 - 2 / 5)
+    assert scores["runs"]["silent"]["languages"]["en-US"]["f1"] == 1
+    assert "66.7" in out and "+26.7" in out
+    assert scores["record"]["data"]["rows"] == {"en-US": 2, "tr-TR": 4}
+    assert len(scores["record"]["models"]["silent"]["weights"]) == 64
+
+
+def test_an_adapter_is_compared_with_the_model_below_it(midalign, two_models, tmp_path):
+    options, parrot, _ = two_models
+    config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(parrot), config).save_pretrained(tmp_path / "adapter")
+    code, _, err = midalign("evaluate", tmp_path / "adapter", *options)
+    assert code == 0, err
+    scores = result(tmp_path / "out")
+    assert list(scores["runs"]) == [parrot.name, "adapter"]
+    assert scores["baseline"] == parrot.name
+    assert scores["groups"] == {"en-US": "supervised", "tr-TR": "aligned"}  # as in the paper
+    assert scores["runs"]["adapter"]["languages"]["tr-TR"]["gain"] == 0  # an untrained adapter
+
+
+def test_a_cut_evaluation_goes_on_and_ends_like_one_that_was_not(midalign, two_models, tmp_path, monkeypatch):
+    options, parrot, _ = two_models
+    whole = [*options[:-3], tmp_path / "whole", *options[-2:]]
+    assert midalign("evaluate", parrot, *whole)[0] == 0
+
+    def cut(*arguments):
+        yield from itertools.islice(generate_batches(*arguments), 1)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answers_module, "generate_batches", cut)
+        assert midalign("evaluate", parrot, *options)[0] != 0
+    kept = tmp_path / "out" / parrot.name / "en-US.jsonl"
+    assert len(kept.read_text().splitlines()) == 2
+    with kept.open("a") as file:
+        file.write('{"id": "7", "utt": "torn')
+    assert midalign("evaluate", parrot, *options)[0] == 0
+    assert result(tmp_path / "out") == result(tmp_path / "whole")
+    assert len(kept.read_text().splitlines()) == 2
+
+    monkeypatch.setattr(answers_module, "generate_batches", None)  # everything is there: nothing is generated
+    assert midalign("evaluate", parrot, *options)[0] == 0
+
+
+def test_answers_of_other_weights_are_not_taken_for_this_models(midalign, two_models):
+    options, parrot, silent = two_models
+    assert midalign("evaluate", silent, *options)[0] == 0
+    parrot_that_says(parrot, silent, today="None")
+    code, _, err = midalign("evaluate", silent, *options)
+    assert code == 2
+    assert "holds answers of another model (other weights)" in err
+
+
+def test_answers_to_other_data_are_not_taken_for_these_rows(midalign, two_models):
+    options, parrot, _ = two_models
+    assert midalign("evaluate", parrot, *options)[0] == 0
+    (file,) = options[1].glob("en-US/test.jsonl")
+    file.write_text(file.read_text().replace("stop", "start"), encoding="utf-8")
+    code, _, err = midalign("evaluate", parrot, *options)
+    assert code == 2
+    assert "answers other data" in err
+
+
+def test_evaluate_takes_data_locales_and_groups_from_the_recipe(midalign, parrot, tmp_path, write):
+    config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(parrot), config).save_pretrained(tmp_path / "adapter")
+    recipe = write(
+        "align.yaml",
+        [
+            f"model_name_or_path: {parrot}",
+            f"output_dir: {tmp_path / 'adapter'}",
+            "use_peft: true",
+            "task_data: demo",
+            "task_languages: [en-US]",
+            "align_data: [demo]",
+            "align_languages: [de]",
+            "score_languages: [en-US, de-DE, el-GR]",
+        ],
+    )
+    code, _, err = midalign("evaluate", recipe, "--rows", 3, "--no-base", "--output", tmp_path / "out")
+    assert code == 0, err
+    scores = result(tmp_path / "out")
+    assert scores["groups"] == {"en-US": "supervised", "de-DE": "aligned", "el-GR": "never aligned"}
+    assert scores["record"]["data"]["rows"] == {"en-US": 3, "de-DE": 3, "el-GR": 3}
+
+
+def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, write):
+    lines = [f"model_name_or_path: {parrot}", f"output_dir: {tmp_path / 'new'}", "task_data: demo"]
+    untrained = write("new.yaml", [*lines, "align_schedule: sft"])
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "adapter_config.json").write_text("{}")
+    (pickled / "adapter_model.bin").write_bytes(b"")
+    other = tmp_path / "other" / parrot.name
+    shutil.copytree(parrot, other)
+    for arguments, message in [
+        ([untrained], "has written no model to"),
+        ([pickled], "only safetensors are loaded"),
+        ([tmp_path / "nowhere"], "cannot be loaded"),
+        ([parrot, other], "two runs have one name"),
+        ([parrot, "--locale", "xx"], "xx is not in MASSIVE"),
+    ]:
+        options = ["--data", "demo", "--locale", "en", "--output", tmp_path / "out"]
+        code, _, err = midalign("evaluate", *arguments, *options)
+        assert code == 2, (arguments, err)
+        assert message in err.splitlines()[-1], err
+
+
+def test_link_tasks_says_where_the_links_are_and_takes_them_away(midalign, tmp_path, monkeypatch):
+    (tmp_path / "lm_eval" / "tasks").mkdir(parents=True)
+    (tmp_path / "lm_eval" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "lm_eval", raising=False)
+    folder = tmp_path / "lm_eval" / "tasks" / "massive_slots"
+    assert f"{folder} shows massive_slots to lm_eval" in midalign("link-tasks")[1]
+    assert (folder / "_massive_slots.yaml").is_file()
+    assert f"{folder} is gone" in midalign("link-tasks", "--remove")[1]
+    assert not folder.exists()

@@ -3,20 +3,25 @@
 Heavy imports wait until a verb needs them: `midalign --help` and `midalign score` need no torch.
 """
 
+import hashlib
 import json
 import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from midalign.data.reading import find_locale, task_rows
+from midalign.data.streams import sample
 from midalign.errors import InputError
 from midalign.evaluation.predictions import read_predictions, read_text
-from midalign.tasks import slots
+from midalign.tasks import massive, slots
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__.split(":")[1]
@@ -107,6 +112,105 @@ def _score_table(report):
     table.add_row("rows", f"{report['rows']:,}")
     table.add_row("malformed parts", f"{report['malformed']:,}")
     return table
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="Trained recipes, adapter folders, or models.")],
+    output: Annotated[Path, typer.Option(help="Folder for answers, scores and report.")] = Path("data/evaluation"),
+    locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Test rows of each locale; all when unset.")] = None,
+    data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    supervised: Annotated[list[str] | None, typer.Option(help="Locales that had labels.")] = None,
+    aligned: Annotated[list[str] | None, typer.Option(help="Locales that had translation pairs only.")] = None,
+    base: Annotated[bool, typer.Option(help="Evaluate the models below the adapters too.")] = True,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
+):
+    """Slot F1 per language of one or several models side by side, with a report.
+
+    Gains are over the first run that is named; a single run is compared with the model below it. Data, locales, rows
+    and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
+    that was cut goes on where it stopped.
+    """
+    from midalign.evaluation.answers import answer
+    from midalign.evaluation.report import write_report
+    from midalign.training.runs import find_run, fingerprint, load_run
+
+    named = [find_run(run, dtype) for run in runs]
+    everyone = _with_bases(named) if base else named
+    names = [run.name for run in everyone]
+    if len(set(names)) < len(names):
+        raise InputError(f"two runs have one name in {', '.join(names)}; rename a folder.")
+    rows_by_locale, source = _rows(named, locales, rows, data, revision)
+    models = {run.name: fingerprint(run) for run in everyone}
+    answers = {}
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+        total = sum(map(len, rows_by_locale.values()))
+        bars = {name: progress.add_task(name, total=total) for name in names}
+        for run in everyone:
+            answers[run.name] = answer(
+                rows_by_locale,
+                output / run.name,
+                models[run.name],
+                partial(load_run, run),
+                batch_size,
+                max_new_tokens,
+                partial(progress.advance, bars[run.name]),
+            )
+    baseline = (named if len(named) > 1 else everyone)[0].name
+    groups = _groups(named, rows_by_locale, supervised, aligned)
+    record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
+    Console().print(Markdown(write_report(output, rows_by_locale, answers, groups, baseline, record)))
+    print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
+
+
+def _with_bases(named):
+    """The models below the adapters, each once, then the runs."""
+    bases = {run.path: run.base() for run in named if run.adapter}
+    plain = {run.path for run in named if not run.adapter}
+    return [base for path, base in bases.items() if path not in plain] + named
+
+
+def _recipe(named):
+    """The data block of the first recipe among the runs, None without one."""
+    return next((run.data for run in named if run.data), None)
+
+
+def _split(values):
+    """["en,sw", "cy"] -> the locales meant."""
+    return [find_locale(name.strip()) for value in values for name in value.split(",")]
+
+
+def _rows(named, locales, count, data, revision):
+    """({locale: test rows}, where they are from)."""
+    recipe = _recipe(named)
+    data = data or (recipe.task_data if recipe else HUB)
+    revision = revision or (recipe.task_revision if recipe else REVISION)
+    if locales:
+        locales = _split(locales)
+    else:
+        locales = (recipe and recipe.score_languages) or [*massive.SUPERVISED, *massive.ALIGNED]
+    rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
+    digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
+    source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
+    return rows, {**source, "partition": "test", "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
+
+
+def _groups(named, locales, supervised, aligned):
+    """{locale: its part in training}."""
+    from midalign.evaluation.transfer import group_of
+    from midalign.training.runs import aligned_languages
+
+    recipe = _recipe(named)
+    supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED
+    if aligned or not recipe:
+        languages = {locale.split("-")[0] for locale in (_split(aligned) if aligned else massive.ALIGNED)}
+    else:
+        languages = set().union(*(aligned_languages(run.data) for run in named if run.data))
+    return {locale: group_of(locale, supervised, languages) for locale in locales}
 
 
 @app.command()

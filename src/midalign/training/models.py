@@ -30,6 +30,11 @@ def model_depth(path, revision):
     return _load(AutoConfig, path, revision).get_text_config().num_hidden_layers
 
 
+def model_commit(path, revision):
+    """The commit that a revision of a hub model is. Raises InputError."""
+    return _load(AutoConfig, path, revision)._commit_hash
+
+
 def load_model(path, model):
     """The causal LM with its weights.   model: ModelConfig.   Safetensors only. Raises InputError."""
     quantization = get_quantization_config(model)

@@ -1,0 +1,74 @@
+"""The answers of one model to the rows of many locales, kept on disk as they come.
+
+A folder has `model.json`, what the answers depend on, and `<locale>.jsonl` with id, utt and prediction, one line
+per answered row in the order of generation. A run that was cut goes on where it stopped.
+"""
+
+import json
+
+from midalign.data.reading import read_lines
+from midalign.errors import InputError
+from midalign.evaluation.generation import generate_batches
+from midalign.tasks import massive
+
+RECORD = "model.json"
+
+
+def answer(rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
+    """Answers to all rows, read from `folder` where they are, else generated and written there.
+
+    rows: {locale: [row]}.   depends_on: JSON object; a folder with another one is refused.
+    load: () -> (model, tokenizer), called when something is missing.   advance(n): called after every n answers.
+    Returns {locale: [answer]} in row order. Raises InputError.
+    """
+    _claim(folder, {**depends_on, "instruction": massive.INSTRUCTION, "max_new_tokens": max_new_tokens})
+    known = {locale: _stored(folder / f"{locale}.jsonl", some) for locale, some in rows.items()}
+    missing = {locale: [row for row in some if row["id"] not in known[locale]] for locale, some in rows.items()}
+    advance(sum(map(len, rows.values())) - sum(map(len, missing.values())))
+    if any(missing.values()):
+        model, tokenizer = load()
+        for locale, some in missing.items():
+            chats = [massive.messages(row) for row in some]
+            with (folder / f"{locale}.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
+                for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
+                    for i, text in zip(batch, texts, strict=True):
+                        known[locale][some[i]["id"]] = text
+                        line = {"id": some[i]["id"], "utt": some[i]["utt"], "prediction": text}
+                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    file.flush()
+                    advance(len(batch))
+    return {locale: [known[locale][row["id"]] for row in some] for locale, some in rows.items()}
+
+
+def _claim(folder, depends_on):
+    """Make the folder and write down what its answers depend on; refuse one with answers of another model."""
+    record = folder / RECORD
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
+        if before is None:
+            record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{record} cannot be used ({error}); name another --output.") from error
+    if before is not None and before != depends_on:
+        changed = ", ".join(key for key in depends_on if before.get(key) != depends_on[key])
+        raise InputError(
+            f"{folder} holds answers of another model (other {changed}); delete it or name another --output."
+        )
+
+
+def _stored(path, rows):
+    """{id: answer} of a file that may end in a torn line; that line is cut off."""
+    if not path.exists():
+        return {}
+    text = path.read_bytes()
+    whole = text[: text.rfind(b"\n") + 1]
+    if whole != text:
+        path.write_bytes(whole)
+    utterances = {row["id"]: row["utt"] for row in rows}
+    answers = {}
+    for number, line in read_lines(path, ()):
+        if utterances.get(line["id"], line["utt"]) != line["utt"]:
+            raise InputError(f"{path} line {number} answers other data: id {line['id']} is another utterance there.")
+        answers[line["id"]] = line["prediction"]
+    return answers
