@@ -292,3 +292,10 @@ def test_link_tasks_says_where_the_links_are_and_takes_them_away(midalign, tmp_p
     assert (folder / "_massive_slots.yaml").is_file()
     assert f"{folder} is gone" in midalign("link-tasks", "--remove")[1]
     assert not folder.exists()
+
+
+def test_bench_prints_both_rates_their_ratio_and_that_the_answers_are_equal(midalign, two_models):
+    _, parrot, _ = two_models
+    code, out, err = midalign("bench", parrot, "--data", "demo", "--locale", "en,de", "--rows", 6, "--batch-size", 4)
+    assert code == 0, err
+    assert "12 rows" in out and "ratio" in out and "100.0 % of the answers are equal" in out

@@ -144,7 +144,7 @@ def evaluate(
     names = [run.name for run in everyone]
     if len(set(names)) < len(names):
         raise InputError(f"two runs have one name in {', '.join(names)}; rename a folder.")
-    rows_by_locale, source = _rows(named, locales, rows, data, revision)
+    rows_by_locale, source = _rows(*_source(named, locales, data, revision), rows)
     models = {run.name: fingerprint(run) for run in everyone}
     answers = {}
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
@@ -184,15 +184,19 @@ def _split(values):
     return [find_locale(name.strip()) for value in values for name in value.split(",")]
 
 
-def _rows(named, locales, count, data, revision):
-    """({locale: test rows}, where they are from)."""
+def _source(named, locales, data, revision):
+    """(locales, data, revision): as given, else of the first recipe, else the paper's and the hub's."""
     recipe = _recipe(named)
-    data = data or (recipe.task_data if recipe else HUB)
-    revision = revision or (recipe.task_revision if recipe else REVISION)
     if locales:
         locales = _split(locales)
     else:
         locales = (recipe and recipe.score_languages) or [*massive.SUPERVISED, *massive.ALIGNED]
+    data = data or (recipe.task_data if recipe else HUB)
+    return locales, data, revision or (recipe.task_revision if recipe else REVISION)
+
+
+def _rows(locales, data, revision, count):
+    """({locale: test rows}, where they are from)."""
     rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
     source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
@@ -226,3 +230,33 @@ def link_tasks(
 
     folder = unlink_tasks() if remove else link_tasks()
     print(f"{folder} {'is gone' if remove else 'shows massive_slots to lm_eval'}.")
+
+
+@app.command()
+def bench(
+    run: Annotated[str, typer.Argument(help="A trained recipe, an adapter folder, or a model.")],
+    locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Test rows of each locale.")] = 100,
+    data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time, by both.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of each, medians are shown.")] = 1,
+):
+    """How many rows a second `midalign evaluate` answers, beside `lm_eval --model hf`."""
+    from midalign.evaluation.bench import compare_generation
+    from midalign.training.runs import find_run, load_run
+
+    found = find_run(run, dtype)
+    names, data, revision = _source([found], locales, data, revision)
+    model, tokenizer = load_run(found)
+    result = compare_generation(model, tokenizer, data, revision, names, rows, batch_size, max_new_tokens, repeats)
+    table = Table(title=f"{found.name}, {result['rows']} rows, batch size {batch_size}")
+    for column in ("", "rows a second"):
+        table.add_column(column, justify="right")
+    table.add_row("midalign evaluate", f"{result['ours']:.2f}")
+    table.add_row("lm_eval --model hf", f"{result['lm_eval']:.2f}")
+    table.add_row("ratio", f"{result['ratio']:.2f}", style="bold")
+    table.caption = f"{100 * result['equal']:.1f} % of the answers are equal"
+    Console().print(table)

@@ -2,7 +2,7 @@
 
 All prompts begin with the same instruction: its keys and values are computed once and reused in every batch. A
 batch is [shared | padding | own tokens | answers], with explicit positions; prompts of similar length share one,
-and a row that has ended leaves it at once instead of waiting for the slowest.
+a row that has ended leaves it at once, and the last few rows of a batch go on together with those of others.
 
 Legend: B rows of a batch, P shared tokens, T tokens so far, answers included.
 """
@@ -30,7 +30,7 @@ def generate(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_
 
 
 def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_NEW_TOKENS):
-    """Yield (places in `chats`, their answers), batch after batch, the longest prompts first.
+    """Yield (places in `chats`, their answers) as they come, the longest prompts first.
 
     chats: lists of messages; prompts equal the training prompts token for token.   The answer to a prompt is the
     argmax of the logits token by token, up to an end of turn or `max_new_tokens`: a repetition penalty in the
@@ -44,13 +44,23 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     stop = torch.tensor(_stop_ids(model, tokenizer), device=model.device)
     shared = _shared_length(prompts)
     prefix = DynamicCache(config=model.config)
-    batches = _batches(prompts, batch_size, _window(prefix), max_new_tokens)
+    window = _window(prefix)
     if shared:
         _prefill(model, prompts[0][:shared], prefix)
-    for batch in batches:
-        own = [prompts[i][shared:] for i in batch]
-        answers = _answer(model, own, prefix, shared, stop, max_new_tokens)
-        yield batch, tokenizer.batch_decode(answers, skip_special_tokens=True)
+    answers = [[] for _ in prompts]
+    waiting = list(range(len(prompts)))
+    while waiting:
+        texts = {i: prompts[i] + answers[i] for i in waiting}
+        batches = list(_batches(texts, batch_size, window, max_new_tokens))
+        waiting = []
+        for batch in batches:
+            # The last rows of a batch cost as much as many: they go on in a batch of such rows.
+            few = len(batch) // 4 if len(batches) > 1 else 0
+            own = [texts[i][shared:] for i in batch]
+            left = _continue(model, own, [answers[i] for i in batch], prefix, shared, stop, max_new_tokens, few)
+            waiting += [batch[row] for row in left]
+            done = [i for row, i in enumerate(batch) if row not in left]
+            yield done, [tokenizer.decode(answers[i], skip_special_tokens=True) for i in done]
 
 
 def _shared_length(prompts):
@@ -60,16 +70,15 @@ def _shared_length(prompts):
     return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 
-def _batches(prompts, batch_size, window, max_new_tokens):
-    """Places in `prompts`, long prompts first, in lists of at most `batch_size`.
+def _batches(texts, batch_size, window, max_new_tokens):
+    """Keys of `texts` {key: ids}, long texts first, in lists of at most `batch_size`.
 
-    Padding inside a row would push tokens out of a sliding window; prompts that may outgrow it only meet equals.
+    Padding inside a row would push tokens out of a sliding window; texts that may outgrow it only meet equals.
     """
-    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
     batch = []
-    for i in order:
-        longest = len(prompts[batch[0]]) if batch else len(prompts[i])
-        padded = longest != len(prompts[i])
+    for i in sorted(texts, key=lambda i: -len(texts[i])):
+        longest = len(texts[batch[0]]) if batch else len(texts[i])
+        padded = longest != len(texts[i])
         if len(batch) == batch_size or (padded and window is not None and longest + max_new_tokens > window):
             yield batch
             batch = []
@@ -97,11 +106,12 @@ def _prefill(model, ids, cache):
 
 
 @torch.inference_mode()
-def _answer(model, own, prefix, shared, stop, max_new_tokens):
-    """Answer ids of one batch, end of turn excluded.
+def _continue(model, own, answers, prefix, shared, stop, max_new_tokens, few):
+    """Lengthen the answers of one batch until at most `few` are not at their end.
 
-    own: B lists, the prompts' ids after the shared ones.   prefix: their cache, kept as it is.   stop: (ids,).
-    Returns B lists of int.
+    own: B lists, the ids of prompt and answer so far without the shared ones.   answers: B lists, lengthened in
+    place, end of turn excluded.   prefix: the cache of the shared ids, kept as it is.   stop: (ids,).
+    Returns the set of rows that are not at their end.
     """
     width = max(map(len, own))
     padding = [width - len(ids) for ids in own]
@@ -110,9 +120,8 @@ def _answer(model, own, prefix, shared, stop, max_new_tokens):
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]
     cache = deepcopy(prefix)
     cache.batch_repeat_interleave(len(own))
-    answers = [[] for _ in own]
-    alive = torch.arange(len(own), device=model.device)  # the row of `answers` behind each row of the batch
-    for _ in range(max_new_tokens):
+    alive = list(range(len(own)))  # the row of `answers` behind each row of the batch
+    while True:
         output = model(
             input_ids=ids,
             attention_mask=mask,
@@ -122,19 +131,24 @@ def _answer(model, own, prefix, shared, stop, max_new_tokens):
             logits_to_keep=1,
         )
         tokens = output.logits[:, -1].argmax(-1)  # (B,)
-        goes_on = ~torch.isin(tokens, stop)
-        if not goes_on.all():
-            kept = goes_on.nonzero()[:, 0]
-            if len(kept) == 0:
-                break
+        kept = []
+        for place, (row, token, ends) in enumerate(
+            zip(alive, tokens.tolist(), torch.isin(tokens, stop).tolist(), strict=True)
+        ):
+            if not ends:
+                answers[row].append(token)
+                if len(answers[row]) < max_new_tokens:
+                    kept.append(place)
+        if len(kept) <= few:
+            return {alive[place] for place in kept}
+        if len(kept) < len(alive):
+            alive = [alive[place] for place in kept]
+            kept = torch.tensor(kept, device=model.device)
             cache.batch_select_indices(kept)
-            tokens, mask, positions, alive = tokens[kept], mask[kept], positions[kept], alive[kept]
-        for row, token in zip(alive.tolist(), tokens.tolist(), strict=True):
-            answers[row].append(token)
+            tokens, mask, positions = tokens[kept], mask[kept], positions[kept]
         ids = tokens[:, None]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         positions = positions[:, -1:] + 1
-    return answers
 
 
 def _stop_ids(model, tokenizer):

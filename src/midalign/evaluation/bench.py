@@ -1,0 +1,42 @@
+"""How fast our generation is beside lm-eval's, in one run on one machine."""
+
+import statistics
+import time
+
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from midalign.evaluation.generation import generate
+from midalign.evaluation.lm_link import LM_TASKS
+from midalign.tasks import massive
+
+
+def compare_generation(model, tokenizer, data, revision, locales, rows, batch_size, max_new_tokens, repeats):
+    """Answer the same rows with our `generate` and with `lm_eval --model hf`, in turn.
+
+    data, revision: as task_data and task_revision in a recipe.   rows: the first of each locale's test rows.
+    Ours is timed from chats to text; theirs from rendered prompts to text, without the loading of tasks.
+    Returns {"rows", "ours", "lm_eval" (rows per second, medians), "ratio", "equal" (share of equal answers)}.
+    """
+    metadata = {"task_data": data, "task_revision": revision}
+    manager = TaskManager(include_path=str(LM_TASKS), include_defaults=False, metadata=metadata)
+    harness = HFLM(model, tokenizer=tokenizer, batch_size=batch_size)
+    requests = []
+    for task in manager.load([f"massive_slots_{locale}" for locale in locales])["tasks"].values():
+        task.build_all_requests(limit=rows, apply_chat_template=True, chat_template=harness.apply_chat_template)
+        requests += task.instances
+    for request in requests:
+        request.arguments[1]["max_gen_toks"] = max_new_tokens
+    chats = [massive.messages(request.doc) for request in requests]
+
+    seconds = {"ours": [], "lm_eval": []}
+    for _ in range(repeats):
+        start = time.perf_counter()
+        ours = generate(model, tokenizer, chats, batch_size, max_new_tokens)
+        seconds["ours"].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        theirs = harness.generate_until(requests, disable_tqdm=True)
+        seconds["lm_eval"].append(time.perf_counter() - start)
+    rates = {name: len(requests) / statistics.median(taken) for name, taken in seconds.items()}
+    equal = sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(requests)
+    return {"rows": len(requests), **rates, "ratio": rates["ours"] / rates["lm_eval"], "equal": equal}
