@@ -86,7 +86,7 @@ RIGHT, NOTHING = "wake me at [time : nine] please", "stop the music"
 WRONG_WORDS, WRONG_SLOT = "meet on [date : friday] today", "call [person : mom] please"
 
 
-@pytest.mark.parametrize("peft", [False, True])
+@pytest.mark.parametrize("peft", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_command_line_gives_the_corpus_f1_worked_out_by_hand(parrot, write_rows, tmp_path, peft):
     rows = {locale: [RIGHT, NOTHING] for locale in massive.LOCALES}
     rows["af-ZA"] = [RIGHT, WRONG_WORDS, NOTHING, WRONG_SLOT]  # 1 hit, 2 spurious, 2 missed
