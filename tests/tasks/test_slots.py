@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from midalign.data import demo
 from midalign.tasks import massive, slots
 
 SLOTS_DATA = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository
@@ -135,6 +136,13 @@ def test_no_rows_at_all_are_refused(compat):
 def test_perfect_predictions_score_exactly_one_on_all_of_massive(locale):
     files = [SLOTS_DATA / locale / f"{split}.jsonl" for split in ("validation", "test")]
     rows = [json.loads(line) for file in files for line in file.open(encoding="utf-8")]
+    report = slots.score(rows, [massive.target(row["annot_utt"]) for row in rows])
+    assert (report["f1"], report["exact_match"], report["malformed"]) == (1.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+def test_perfect_predictions_score_exactly_one_on_the_demo_corpus(locale):
+    rows = [row for partition in demo.PARTITIONS for row in demo.rows(locale, partition)]
     report = slots.score(rows, [massive.target(row["annot_utt"]) for row in rows])
     assert (report["f1"], report["exact_match"], report["malformed"]) == (1.0, 1.0, 0)
 
