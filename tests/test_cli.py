@@ -1,7 +1,7 @@
 """`midalign <verb>` from its command line."""
 
-import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +105,14 @@ def test_the_authors_figures_take_a_file_of_another_length(midalign, write):
     ("name", "lines", "arguments", "message"),
     [
         ("p.txt", ["None"], [], "has 1 answers for"),
+        ("p.json", with_ids(["a"]) * 2, [], "answers 1 rows twice"),
+        ("p.jsonl", [{**ROWS[0], "utt": "x", "prediction": ""}], [], "with utt 'x', but the row has"),
+        ("p.jsonl", [{"doc": {**ROWS[0], "locale": "en-US"}, "filtered_resps": [""]}], [], "with locale 'en-US'"),
+        ("p.jsonl", [{"filtered_resps": ["a"]}], [], 'line 1 has no text in "prediction"'),
+        ("p.jsonl", [{"doc": ROWS[0], "filtered_resps": []}], [], 'line 1 has no text in "prediction"'),
+        ("p.jsonl", [{"doc": ROWS[0], "filtered_resps": "time: x"}], [], 'line 1 has no text in "prediction"'),
+        ("p.jsonl", ['{"id": ' + "1" * 5000 + "}"], [], "line 1 is not JSON"),
+        ("p.jsonl", ["[" * 10_000], [], "line 1 is not JSON"),
         ("p.jsonl", ["{"], [], "line 1 is not JSON"),
         ("p.jsonl", ["[]"], [], 'line 1 has no text in "prediction"'),
         ("p.jsonl", [{"id": "x", "prediction": ""}], [], "no row of de-DE has id x"),
@@ -178,7 +186,7 @@ def test_evaluate_gives_the_f1_and_gains_worked_out_by_hand(midalign, two_models
     assert scores["runs"]["silent"]["languages"]["en-US"]["f1"] == 1
     assert "66.7" in out and "+26.7" in out
     assert scores["record"]["data"]["rows"] == {"en-US": 2, "tr-TR": 4}
-    assert len(scores["record"]["models"]["silent"]["weights"]) == 64
+    assert len(scores["record"]["models"]["silent"]["files"]) == 64
 
 
 def test_an_adapter_is_compared_with_the_model_below_it(midalign, two_models, tmp_path):
@@ -200,19 +208,23 @@ def test_a_cut_evaluation_goes_on_and_ends_like_one_that_was_not(midalign, two_m
     assert midalign("evaluate", parrot, *whole)[0] == 0
 
     def cut(*arguments):
-        yield from itertools.islice(generate_batches(*arguments), 1)
-        raise KeyboardInterrupt
+        for batch in generate_batches(*arguments):
+            yield batch
+            cut.answered += len(batch[0])
+            if cut.answered == 4:  # two English rows, two of four Turkish ones
+                raise KeyboardInterrupt
 
+    cut.answered = 0
     with monkeypatch.context() as patch:
         patch.setattr(answers_module, "generate_batches", cut)
         assert midalign("evaluate", parrot, *options)[0] != 0
-    kept = tmp_path / "out" / parrot.name / "en-US.jsonl"
+    kept = tmp_path / "out" / parrot.name / "tr-TR.jsonl"
     assert len(kept.read_text().splitlines()) == 2
     with kept.open("a") as file:
         file.write('{"id": "7", "utt": "torn')
     assert midalign("evaluate", parrot, *options)[0] == 0
     assert result(tmp_path / "out") == result(tmp_path / "whole")
-    assert len(kept.read_text().splitlines()) == 2
+    assert len(kept.read_text().splitlines()) == 4
 
     monkeypatch.setattr(answers_module, "generate_batches", None)  # everything is there: nothing is generated
     assert midalign("evaluate", parrot, *options)[0] == 0
@@ -224,7 +236,22 @@ def test_answers_of_other_weights_are_not_taken_for_this_models(midalign, two_mo
     parrot_that_says(parrot, silent, today="None")
     code, _, err = midalign("evaluate", silent, *options)
     assert code == 2
-    assert "holds answers of another model (other weights)" in err
+    assert "holds answers of another model (other files, tokenizer)" in err
+
+
+def test_answers_to_other_prompts_are_not_taken_for_these(midalign, two_models):
+    options, _, silent = two_models
+    assert midalign("evaluate", silent, *options)[0] == 0
+    (silent / "chat_template.jinja").write_text("{{ messages[1].content }}")
+    assert "holds answers of another model" in midalign("evaluate", silent, *options)[2]
+
+
+def test_a_folder_without_answers_is_free_for_another_model(midalign, two_models, tmp_path):
+    options, parrot, _ = two_models
+    folder = tmp_path / "out" / parrot.name
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text('{"model": "another"}')
+    assert midalign("evaluate", parrot, *options)[0] == 0
 
 
 def test_answers_to_other_data_are_not_taken_for_these_rows(midalign, two_models):
@@ -269,9 +296,25 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
     (pickled / "adapter_model.bin").write_bytes(b"")
     other = tmp_path / "other" / parrot.name
     shutil.copytree(parrot, other)
+    broken = {}
+    for name, config in {
+        "list": [],
+        "null": {"base_model_name_or_path": None, "peft_type": "LORA"},
+        "kind": {"base_model_name_or_path": str(parrot), "peft_type": "PREFIX_TUNING"},
+        "torn": {"base_model_name_or_path": str(parrot), "peft_type": "LORA", "target_modules": ["q_proj"]},
+    }.items():
+        broken[name] = tmp_path / name
+        broken[name].mkdir()
+        (broken[name] / "adapter_config.json").write_text(json.dumps(config))
+        (broken[name] / "adapter_model.safetensors").write_bytes(b"torn")
     for arguments, message in [
         ([untrained], "has written no model to"),
         ([pickled], "only safetensors are loaded"),
+        ([broken["list"]], "is not what PEFT writes"),
+        ([broken["null"]], "has no base_model_name_or_path"),
+        ([broken["kind"]], "is a PREFIX_TUNING adapter"),
+        ([broken["torn"], "--rows", 1], "does not fit"),
+        ([parrot, "--supervised", "xx"], "xx is not in MASSIVE"),
         ([tmp_path / "nowhere"], "cannot be loaded"),
         ([parrot, other], "two runs have one name"),
         ([parrot, "--locale", "xx"], "xx is not in MASSIVE"),
@@ -280,6 +323,21 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
         code, _, err = midalign("evaluate", *arguments, *options)
         assert code == 2, (arguments, err)
         assert message in err.splitlines()[-1], err
+
+
+def test_two_adapters_share_one_base_whatever_its_path_looks_like(midalign, two_models, tmp_path, monkeypatch):
+    options, parrot, _ = two_models
+    for name, path in (("one", str(parrot)), ("two", f"{parrot}/../{parrot.name}")):
+        config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+        adapter = get_peft_model(AutoModelForCausalLM.from_pretrained(parrot), config)
+        adapter.peft_config["default"].base_model_name_or_path = path
+        adapter.save_pretrained(tmp_path / name)
+    monkeypatch.chdir(tmp_path / "two")
+    code, _, err = midalign("evaluate", tmp_path / "one", ".", *options)
+    assert code == 0, err
+    scores = result(tmp_path / "out")
+    assert list(scores["runs"]) == [parrot.name, "one", "two"]
+    assert scores["baseline"] == "one"
 
 
 def test_link_tasks_says_where_the_links_are_and_takes_them_away(midalign, tmp_path, monkeypatch):
@@ -298,4 +356,6 @@ def test_bench_prints_both_rates_their_ratio_and_that_the_answers_are_equal(mida
     _, parrot, _ = two_models
     code, out, err = midalign("bench", parrot, "--data", "demo", "--locale", "en,de", "--rows", 6, "--batch-size", 4)
     assert code == 0, err
-    assert "12 rows" in out and "ratio" in out and "100.0 % of the answers are equal" in out
+    assert "12 rows" in out and "100.0 % of the answers are equal" in out
+    ours, theirs, ratio = (float(re.search(rf"{name} *│ *([\d.]+)", out)[1]) for name in ("evaluate", "hf", "ratio"))
+    assert ratio == pytest.approx(ours / theirs, abs=0.02)

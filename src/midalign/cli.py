@@ -20,7 +20,7 @@ from rich.table import Table
 from midalign.data.reading import find_locale, task_rows
 from midalign.data.streams import sample
 from midalign.errors import InputError
-from midalign.evaluation.predictions import read_predictions, read_text
+from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
 from midalign.tasks import massive, slots
 
 app = typer.Typer(
@@ -44,6 +44,14 @@ class Compat(str, Enum):
     """Whose figures."""
 
     reference = "reference"
+
+
+class Dtype(str, Enum):
+    """Precision of the weights."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
 
 
 def main():
@@ -72,7 +80,7 @@ def score(
         report = _own_report(rows, predictions, against)
     elif against:
         raise InputError("--against compares our own figures; leave --compat out.")
-    elif predictions.suffix == ".jsonl":
+    elif is_jsonl(predictions):
         report = slots.score(*read_predictions(predictions, rows), compat=compat.value)
     else:
         report = slots.score_reference_file(rows, read_text(predictions))
@@ -119,13 +127,15 @@ def evaluate(
     runs: Annotated[list[str], typer.Argument(help="Trained recipes, adapter folders, or models.")],
     output: Annotated[Path, typer.Option(help="Folder for answers, scores and report.")] = Path("data/evaluation"),
     locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Test rows of each locale; all when unset.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Test rows of each locale; else score_rows, else all.")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
     supervised: Annotated[list[str] | None, typer.Option(help="Locales that had labels.")] = None,
     aligned: Annotated[list[str] | None, typer.Option(help="Locales that had translation pairs only.")] = None,
     base: Annotated[bool, typer.Option(help="Evaluate the models below the adapters too.")] = True,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
 ):
@@ -137,14 +147,17 @@ def evaluate(
     """
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import write_report
-    from midalign.training.runs import find_run, fingerprint, load_run
+    from midalign.training.runs import find_run, fingerprint, load_run, with_bases
 
-    named = [find_run(run, dtype) for run in runs]
-    everyone = _with_bases(named) if base else named
+    named = [find_run(run, dtype and dtype.value) for run in runs]
+    everyone = with_bases(named) if base else named
     names = [run.name for run in everyone]
     if len(set(names)) < len(names):
         raise InputError(f"two runs have one name in {', '.join(names)}; rename a folder.")
+    recipe = _recipe(named)
+    rows = rows or (recipe.score_rows if recipe else None)
     rows_by_locale, source = _rows(*_source(named, locales, data, revision), rows)
+    groups = _groups(named, rows_by_locale, supervised, aligned)
     models = {run.name: fingerprint(run) for run in everyone}
     answers = {}
     with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
@@ -161,17 +174,9 @@ def evaluate(
                 partial(progress.advance, bars[run.name]),
             )
     baseline = (named if len(named) > 1 else everyone)[0].name
-    groups = _groups(named, rows_by_locale, supervised, aligned)
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
     Console().print(Markdown(write_report(output, rows_by_locale, answers, groups, baseline, record)))
     print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
-
-
-def _with_bases(named):
-    """The models below the adapters, each once, then the runs."""
-    bases = {run.path: run.base() for run in named if run.adapter}
-    plain = {run.path for run in named if not run.adapter}
-    return [base for path, base in bases.items() if path not in plain] + named
 
 
 def _recipe(named):
@@ -197,6 +202,7 @@ def _source(named, locales, data, revision):
 
 def _rows(locales, data, revision, count):
     """({locale: test rows}, where they are from)."""
+    locales = list(dict.fromkeys(locales))
     rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
     source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
@@ -239,16 +245,19 @@ def bench(
     rows: Annotated[int, typer.Option(min=1, help="Test rows of each locale.")] = 100,
     data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time, by both.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
     repeats: Annotated[int, typer.Option(min=1, help="Turns of each, medians are shown.")] = 1,
 ):
     """How many rows a second `midalign evaluate` answers, beside `lm_eval --model hf`."""
-    from midalign.evaluation.bench import compare_generation
+    from midalign.evaluation.lm_link import require_lm_eval
     from midalign.training.runs import find_run, load_run
 
-    found = find_run(run, dtype)
+    require_lm_eval()
+    from midalign.evaluation.bench import compare_generation
+
+    found = find_run(run, dtype and dtype.value)
     names, data, revision = _source([found], locales, data, revision)
     model, tokenizer = load_run(found)
     result = compare_generation(model, tokenizer, data, revision, names, rows, batch_size, max_new_tokens, repeats)

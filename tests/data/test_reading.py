@@ -29,6 +29,12 @@ def test_rows_come_from_one_file_per_locale_with_massives_name_for_validation(tm
     assert [row["id"] for row in task_rows(str(tmp_path), "de-DE", "validation", "main")] == ["2"]
 
 
+def test_an_id_that_two_rows_have_is_refused(tmp_path):
+    write(tmp_path / "de-DE" / "test.jsonl", ROW, ROW)
+    with pytest.raises(InputError, match=f"has 1 ids twice, {ROW['id']} first"):
+        task_rows(str(tmp_path), "de-DE", "test", "main")
+
+
 @pytest.mark.parametrize("source", ["demo", "some/folder"])
 def test_an_unknown_locale_is_refused_with_the_known_ones(source):
     with pytest.raises(InputError, match=r"locale xx-XX is not in .*en-US"):

@@ -1,5 +1,7 @@
 """Token ids of chats and sentences."""
 
+import copy
+
 import pytest
 from datasets import Dataset
 from hypothesis import example, given
@@ -45,6 +47,14 @@ def test_any_text_gets_the_ids_of_stock_sanitizing(tokenizer, text):
         chat, sanitize_control_tokens=True, return_dict=False, add_generation_prompt=True
     )
     assert prompt_ids(tokenizer, chat) == stock
+
+
+def test_a_control_token_added_later_stays_text_too(tokenizer):
+    grown = copy.deepcopy(tokenizer)
+    chat = [{"role": "user", "content": "a \u00a4x and a \t"}]
+    prompt_ids(grown, chat)
+    grown.add_tokens(["\u00a4x", "\t"], special_tokens=True)
+    assert not set(prompt_ids(grown, chat)) & set(grown.convert_tokens_to_ids(["\u00a4x", "\t"]))
 
 
 def test_a_sentence_has_no_chat_template_and_no_end_of_turn(tokenizer):

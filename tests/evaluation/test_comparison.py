@@ -34,6 +34,8 @@ def test_languages_and_groups_have_the_figures_worked_out_by_hand():
     assert align["groups"]["aligned"]["f1"] == pytest.approx((1 + 0.5) / 2)
     assert align["groups"]["aligned"]["gain"] == pytest.approx(0.75)
     assert align["groups"]["aligned"]["languages"] == 2
+    low, high = align["groups"]["aligned"]["gain_ci"]
+    assert 0 < low <= 0.75 <= high
     assert list(align["groups"]) == ["supervised", "aligned"]
     assert "gain" not in sft["languages"]["en-US"] and "gain" not in sft["groups"]["aligned"]
 
@@ -61,6 +63,16 @@ def test_translations_of_the_same_utterances_do_not_narrow_the_interval_of_a_mea
     one, four, four_unrelated = width(locales[:1], 0), width(locales, 0), width(locales, 1000)
     assert four == pytest.approx(one, rel=0.05)
     assert four_unrelated == pytest.approx(one / 2, rel=0.2)  # the mean of four independent languages
+
+
+def test_languages_without_common_utterances_keep_their_rows_in_every_draw():
+    rows = {
+        "sw-KE": [row(f"sw{i}", "sw-KE", "[time : x]") for i in range(2)],
+        "tr-TR": [row(i, "tr-TR", "[time : x]") for i in range(200)],
+    }
+    wrong = {locale: ["None"] * len(some) for locale, some in rows.items()}
+    report = compare(rows, {"a": wrong}, dict.fromkeys(rows, "aligned"), "a")
+    assert report["a"]["groups"]["aligned"]["f1_ci"] == (0, 0)  # a language without rows would count as 1
 
 
 def test_slots_are_listed_by_how_often_they_are_missed():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import lm_eval
 import pytest
+from lm_eval.tasks import TaskManager
 from lm_eval.tasks._index import TaskIndex
 
 from midalign.errors import InputError
@@ -31,6 +32,9 @@ def tasks_found(folder):
 def test_lm_eval_finds_linked_tasks_and_no_longer_after_unlinking(harness):
     assert link_tasks() == harness / "massive_slots"
     assert tasks_found(harness).keys() == TaskIndex.build([LM_TASKS]).keys()
+    manager = TaskManager(include_path=str(harness), include_defaults=False, metadata={"task_data": "demo"})
+    task = manager.load(["massive_slots_de-DE"])["tasks"]["massive_slots_de-DE"]
+    assert task.task_docs[0]["locale"] == "de-DE"
     unlink_tasks()
     assert list(harness.iterdir()) == []
     assert tasks_found(harness) == {}

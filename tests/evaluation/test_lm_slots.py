@@ -51,7 +51,9 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
     for locale in demo.DEMO_LOCALES:
         name = f"massive_slots_{locale}"
         task = demo_tasks.load([name])["tasks"][name]
-        for doc, row in zip(task.task_docs, demo.rows(locale, "test")[:50], strict=False):
+        rows = demo.rows(locale, "test")
+        assert len(task.task_docs) == len(rows)
+        for doc, row in list(zip(task.task_docs, rows, strict=True))[:50]:
             prompt = task.fewshot_context(
                 doc, 0, apply_chat_template=True, chat_template=model.apply_chat_template, fewshot_as_multiturn=True
             )

@@ -6,7 +6,7 @@ a dict with `id`, `source`, `target`, `source_lang` and `target_lang`, the Engli
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import datasets
@@ -48,6 +48,9 @@ def task_rows(source, locale, partition, revision):
     rows = [row for row in rows if row["partition"] == value]
     if not rows:
         raise InputError(f"{where} has no row with partition {value}; add some or name another locale.")
+    twice = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
+    if twice:
+        raise InputError(f"{where} has {len(twice)} ids twice, {twice[0]} first; every row needs its own.")
     return rows
 
 
@@ -141,7 +144,7 @@ def _english_last(pair, where):
 def read_lines(path, required):
     """(line number, object) of a JSONL file whose objects hold text in every `required` field."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name a JSONL file that can be read.") from error
     except UnicodeDecodeError as error:
@@ -151,8 +154,9 @@ def read_lines(path, required):
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path} line {number} is not JSON ({error.msg}); write one object per line.") from error
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", type(error).__name__)
+            raise InputError(f"{path} line {number} is not JSON ({reason}); write one object per line.") from error
         _require_text(row, required, f"{path} line {number}")
         yield number, row
 

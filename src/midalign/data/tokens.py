@@ -38,7 +38,9 @@ def _chat_ids(tokenizer, messages, **kwargs):
         )
     # Sanitizing walks through all added tokens, of which Gemma has 6,242, for every chat; where no text holds even the
     # first letter of one it changes nothing.
-    suspicious = any(not _first_letters(tokenizer).isdisjoint(message["content"]) for message in messages)
+    suspicious = any(
+        not _first_letters(tokenizer, len(tokenizer)).isdisjoint(message["content"]) for message in messages
+    )
     try:
         return tokenizer.apply_chat_template(messages, sanitize_control_tokens=suspicious, return_dict=False, **kwargs)
     except jinja2.TemplateError as error:
@@ -46,10 +48,14 @@ def _chat_ids(tokenizer, messages, **kwargs):
 
 
 @functools.lru_cache(maxsize=1)
-def _first_letters(tokenizer):
-    """The first letter of every added token that is not white space, and the private ones that sanitizing drops."""
-    added = [token for token in tokenizer.get_added_vocab() if not token.isspace()]
-    return frozenset(token[0] for token in added) | {"\U000f0000", "\U000f0001"}
+def _first_letters(tokenizer, size):
+    """The first letters of all added tokens that can be control tokens, and the private letters that sanitizing drops.
+
+    size: len(tokenizer), so that a token added later is seen.
+    """
+    added = tokenizer.added_tokens_decoder.values()
+    tokens = [token.content for token in added if token.special or not token.content.isspace()]
+    return frozenset(token[0] for token in tokens) | {"\U000f0000", "\U000f0001"}
 
 
 def sentence_ids(tokenizer, texts):

@@ -45,13 +45,16 @@ def _claim(folder, depends_on):
     record = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else None
-        if before is None:
-            record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
-    except (OSError, ValueError) as error:
+        if any(file.stat().st_size for file in folder.glob("*.jsonl")):
+            _require_same(folder, json.loads(record.read_text(encoding="utf-8")), depends_on)
+        record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
+    except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"{record} cannot be used ({error}); name another --output.") from error
-    if before is not None and before != depends_on:
-        changed = ", ".join(key for key in depends_on if before.get(key) != depends_on[key])
+
+
+def _require_same(folder, before, depends_on):
+    changed = ", ".join(key for key in depends_on if before.get(key) != depends_on[key])
+    if changed:
         raise InputError(
             f"{folder} holds answers of another model (other {changed}); delete it or name another --output."
         )

@@ -3,6 +3,8 @@
 Legend: R resamples, U utterances, L languages of a group.
 """
 
+from collections import defaultdict
+
 import numpy as np
 
 from midalign.evaluation.transfer import GROUPS
@@ -57,14 +59,33 @@ def _figures(rows, answers, groups):
 
 
 def _mean_f1(members, rows, counts):
-    """Mean F1 over languages: (float, (R,) under resampling of utterances). The draws are the same in every call."""
-    places = {name: i for i, name in enumerate(dict.fromkeys(row["id"] for m in members for row in rows[m]))}
-    table = np.zeros((len(places), len(members), 3))  # (U, L, 3)
+    """Mean F1 over languages: (float, (R,) under resampling of utterances). The draws are the same in every call.
+
+    Utterances that the same languages have are drawn among each other, so that a language keeps its number of rows.
+    """
+    table = defaultdict(lambda: np.zeros((len(members), 3)))  # id: (L, 3)
     for column, locale in enumerate(members):
-        table[[places[row["id"]] for row in rows[locale]], column] = counts[locale]
-    draws = np.random.default_rng(0).multinomial(len(places), np.full(len(places), 1 / len(places)), size=RESAMPLES)
-    sums = np.einsum("ru,ulk->rlk", draws, table, optimize=True)  # (R, L, 3)
-    return float(slots.micro_f1(table.sum(axis=0)).mean()), slots.micro_f1(sums).mean(axis=1)
+        for row, of_row in zip(rows[locale], counts[locale], strict=True):
+            table[row["id"]][column] = of_row
+    strata = defaultdict(list)
+    for name, languages in _languages_of(members, rows).items():
+        strata[languages].append(table[name])
+    rng = np.random.default_rng(0)
+    total, drawn = np.zeros((len(members), 3)), np.zeros((RESAMPLES, len(members), 3))
+    for stratum in map(np.array, strata.values()):  # (U, L, 3)
+        draws = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=RESAMPLES)
+        total += stratum.sum(axis=0)
+        drawn += np.tensordot(draws, stratum, axes=1)
+    return float(slots.micro_f1(total).mean()), slots.micro_f1(drawn).mean(axis=1)
+
+
+def _languages_of(members, rows):
+    """{id: the languages that have it}."""
+    having = defaultdict(tuple)
+    for locale in members:
+        for row in rows[locale]:
+            having[row["id"]] += (locale,)
+    return having
 
 
 def _interval(values):
@@ -102,10 +123,8 @@ def examples(rows, answers, baseline, run, per_kind=2):
         left = dict.fromkeys(KINDS.values(), per_kind)
         for i, row in enumerate(some):
             before, after = (_right(row, answers[name][locale][i]) for name in (baseline, run))
-            kind = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}.get(
-                (before, after)
-            )
-            if left.get(kind, 0):
+            kind = KINDS.get((before, after))
+            if left.get(kind):
                 left[kind] -= 1
                 texts = {name: of_run[locale][i] for name, of_run in answers.items()}
                 gold = massive.target(row["annot_utt"])

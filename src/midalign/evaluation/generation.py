@@ -33,8 +33,8 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     """Yield (places in `chats`, their answers) as they come, the longest prompts first.
 
     chats: lists of messages; prompts equal the training prompts token for token.   The answer to a prompt is the
-    argmax of the logits token by token, up to an end of turn or `max_new_tokens`: a repetition penalty in the
-    model's generation_config.json (Qwen2.5 has one) is not applied, because an answer must repeat the prompt's words.
+    argmax of the logits token by token, up to an end of turn or `max_new_tokens`. What else generation_config.json may
+    ask for is not applied: Qwen2.5's repetition penalty would forbid an answer to repeat the prompt's words.
     Raises InputError for an architecture whose memory is not attention over a cache of keys and values.
     """
     prompts = [prompt_ids(tokenizer, chat) for chat in chats]

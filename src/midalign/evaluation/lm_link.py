@@ -5,6 +5,7 @@ a file that is gone (midalign uninstalled) is skipped by lm-eval; pip leaves lin
 """
 
 import importlib.util
+from contextlib import contextmanager
 from pathlib import Path
 
 from midalign.errors import InputError
@@ -18,17 +19,11 @@ def link_tasks():
     Raises InputError without lm-eval, where the folder holds something that we did not put there, and where links
     cannot be made.
     """
-    unlink_tasks()
-    folder = _folder()
-    try:
+    folder = unlink_tasks()
+    with _writing(folder):
         folder.mkdir()
         for file in sorted((LM_TASKS / folder.name).glob("*.yaml")):
             (folder / file.name).symlink_to(file)
-    except OSError as error:
-        unlink_tasks()
-        raise InputError(
-            f"{folder} cannot be made ({error.strerror}); use `lm_eval --include_path {LM_TASKS}` instead."
-        ) from error
     return folder
 
 
@@ -38,15 +33,26 @@ def unlink_tasks():
     Raises InputError, as `link_tasks` does, and removes nothing then.
     """
     folder = _folder()
-    if folder.is_symlink() or folder.exists():
-        entries = list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else [folder]
-        foreign = [entry for entry in entries if not _is_ours(entry)]
-        if foreign:
-            raise InputError(f"{foreign[0]} is not a link of midalign; move it away if you want ours there.")
-        for entry in entries:
-            entry.unlink()
-        folder.rmdir()
+    with _writing(folder):
+        if folder.is_symlink() or folder.exists():
+            entries = list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else [folder]
+            foreign = [entry for entry in entries if not _is_ours(entry)]
+            if foreign:
+                raise InputError(f"{foreign[0]} is not a link of midalign; move it away if you want ours there.")
+            for entry in entries:
+                entry.unlink()
+            folder.rmdir()
     return folder
+
+
+@contextmanager
+def _writing(folder):
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be changed ({error.strerror}); use `lm_eval --include_path {LM_TASKS}` instead."
+        ) from error
 
 
 def _is_ours(entry):
@@ -55,7 +61,12 @@ def _is_ours(entry):
 
 
 def _folder():
+    return require_lm_eval() / "tasks" / "massive_slots"
+
+
+def require_lm_eval():
+    """The folder of the installed lm-eval. Raises InputError without one."""
     package = importlib.util.find_spec("lm_eval")
     if package is None:
         raise InputError('lm-eval is not installed; pip install "midalign[eval]".')
-    return Path(package.submodule_search_locations[0]) / "tasks" / "massive_slots"
+    return Path(package.submodule_search_locations[0])

@@ -6,6 +6,7 @@
 
 import json
 import platform
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from midalign.evaluation.comparison import compare, examples, failing_slots
 from midalign.evaluation.transfer import GROUPS
 
 TEMPLATE = Path(__file__).with_name("report.html")
-# Okabe and Ito's colours, told apart by everyone and visible on white and on black; the first is the base model's.
-COLOURS = ("#808080", "#d98200", "#2a7fc9", "#009e73", "#cc79a7", "#8a7cf0")
+# At least 3:1 against the tracks of the light and the dark page; bars are named too, so colour is never alone.
+COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
 
 
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "numpy")
@@ -55,7 +56,8 @@ def markdown(result):
     """Slot F1 in percent with 95 % intervals, languages by their part in training, gains over the baseline."""
     runs, baseline = result["runs"], result["baseline"]
     compared = [run for run in runs if run != baseline]
-    head = ["language", "rows", *runs] + [f"{run} - {baseline}{extra}" for run in compared for extra in ("", ", p")]
+    differences = [escape(f"{run} - {baseline}") for run in compared]
+    head = ["language", "rows", *map(escape, runs)] + [head + extra for head in differences for extra in ("", ", p")]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for group in GROUPS:
         members = [locale for locale, of in result["groups"].items() if of == group]

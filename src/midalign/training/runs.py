@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
 from peft import PeftModel
+from safetensors import SafetensorError
 from trl import ModelConfig
 
 from midalign.config import DataConfig
@@ -16,6 +17,9 @@ from midalign.recipe import read_recipe
 from midalign.training.models import load_model, load_tokenizer, model_commit
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
+DEPENDS_ON = ("*.safetensors", "*config.json", "*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
+ADDITIVE = ("LORA", "ADALORA", "LOHA", "LOKR", "VERA", "IA3")  # change weights, neither tokens nor the cache
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,13 @@ class Run:
     name: str
     path: str  # folder or hub name of the model under the adapter
     adapter: Path | None
+    tokenizer: str  # folder or hub name
     model: ModelConfig  # how to load it
     data: DataConfig | None = None
 
     def base(self):
-        """The same model without the adapter."""
-        return Run(Path(self.path).name, self.path, None, self.model)
+        """The same model without the adapter, asked the same prompts."""
+        return replace(self, name=_name(self.path), adapter=None, data=None)
 
 
 def find_run(argument, dtype=None):
@@ -41,36 +46,65 @@ def find_run(argument, dtype=None):
     path = Path(argument)
     if path.suffix in (".yaml", ".yml"):
         return _of_recipe(argument, dtype)
+    model = ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto")
     if (path / ADAPTER_CONFIG).is_file():
-        return _of_adapter(path, ModelConfig(dtype=dtype or "auto"))
-    return Run(path.name, str(argument), None, ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto"))
+        return _of_adapter(path, model)
+    return _of_model(str(argument), model)
 
 
 def _of_recipe(recipe, dtype):
     data, training, model = read_recipe([recipe, *(["--dtype", dtype] if dtype else [])])
     folder = Path(training.output_dir)
     if (folder / ADAPTER_CONFIG).is_file():
-        return _of_adapter(folder, model, data)
+        return replace(_of_adapter(folder, model), data=data)
     if (folder / "config.json").is_file():
-        return Run(folder.name, str(folder), None, model, data)
+        return replace(_of_model(str(folder), model), data=data)
     raise InputError(
         f"{recipe} has written no model to {folder} yet; first run `accelerate launch src/run_midalign.py {recipe}`."
     )
 
 
-def _of_adapter(folder, model, data=None):
+def _of_model(path, model):
+    return Run(_name(path), path, None, path, _with_sdpa(model))
+
+
+def _of_adapter(folder, model):
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise InputError(f"{folder} has no {ADAPTER_WEIGHTS}; only safetensors are loaded: save the adapter as such.")
     try:
         config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        base = config["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{folder / ADAPTER_CONFIG} names no base_model_name_or_path; save the adapter anew."
-        ) from error
-    model.model_name_or_path = base
-    model.model_revision = config.get("revision") or model.model_revision
-    return Run(folder.name, base, folder, model, data)
+        base, kind = str(config["base_model_name_or_path"] or ""), config["peft_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / ADAPTER_CONFIG} is not what PEFT writes; save the adapter anew.") from error
+    if not base:
+        raise InputError(f"{folder / ADAPTER_CONFIG} has no base_model_name_or_path; write the base model there.")
+    if kind not in ADDITIVE or config.get("alora_invocation_tokens"):
+        raise InputError(f"{folder} is a {kind} adapter; our generation is exact for {', '.join(ADDITIVE)} only.")
+    model = replace(model, model_name_or_path=base, model_revision=config.get("revision") or model.model_revision)
+    with_tokenizer = (folder / "tokenizer_config.json").is_file()
+    return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, _with_sdpa(model))
+
+
+def _name(path):
+    """The last part of a folder's or hub model's name, also of `.`."""
+    return Path(path).resolve().name
+
+
+def _with_sdpa(model):
+    """flash-attention refuses float32, and no autocast helps outside of training: only where it was asked for."""
+    return replace(model, attn_implementation=model.attn_implementation or "sdpa")
+
+
+def with_bases(runs):
+    """The models below the adapters, each once, then the runs."""
+
+    def identity(run):
+        place = str(Path(run.path).resolve()) if Path(run.path).is_dir() else run.path
+        return place, run.model.dtype, run.model.load_in_4bit, run.model.load_in_8bit
+
+    plain = {identity(run) for run in runs if not run.adapter}
+    bases = {identity(run): run.base() for run in runs if run.adapter}
+    return [base for key, base in bases.items() if key not in plain] + list(runs)
 
 
 def aligned_languages(data):
@@ -82,15 +116,13 @@ def aligned_languages(data):
 
 def load_run(run):
     """(model, tokenizer) of a run, on this process's device. Raises InputError."""
-    with_tokenizer = run.adapter and (run.adapter / "tokenizer_config.json").is_file()
-    tokenizer = (
-        load_tokenizer(run.adapter, None) if with_tokenizer else load_tokenizer(run.path, run.model.model_revision)
-    )
+    revision = run.model.model_revision
+    tokenizer = load_tokenizer(run.tokenizer, revision if run.tokenizer == run.path else None)
     model = load_model(run.path, run.model)
     if run.adapter:
         try:
             model = PeftModel.from_pretrained(model, run.adapter, use_safetensors=True)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{run.adapter} does not fit {run.path}: {' '.join(str(error).split())}") from error
     if not (run.model.load_in_4bit or run.model.load_in_8bit):  # those are where bitsandbytes put them
         model = model.to(PartialState().device)
@@ -98,27 +130,27 @@ def load_run(run):
 
 
 def fingerprint(run):
-    """What the answers of a run depend on, for the record: names, precision, and hashes of all weights.
+    """What the answers of a run depend on, for the record: names, precision, and hashes of all files.
 
-    A model of the hub is known by its commit, a folder by the sha256 of its safetensors.
+    A model of the hub is known by its commit, a folder by the sha256 of weights, configuration and tokenizer.
     """
-    path = Path(run.path)
-    if path.is_dir():
-        weights = _sha256(sorted(path.glob("*.safetensors")))
-    else:
-        weights = model_commit(run.path, run.model.model_revision)
     return {
         "model": run.path,
-        "weights": weights,
-        "adapter": _sha256([run.adapter / ADAPTER_CONFIG, run.adapter / ADAPTER_WEIGHTS]) if run.adapter else None,
+        "files": _hash(run.path, run.model.model_revision),
+        "adapter": _hash(run.adapter, None) if run.adapter else None,
+        "tokenizer": _hash(run.tokenizer, run.model.model_revision),
         "dtype": str(run.model.dtype),
         "bits": 4 if run.model.load_in_4bit else 8 if run.model.load_in_8bit else None,
     }
 
 
-def _sha256(files):
+def _hash(path, revision):
+    folder = Path(path)
+    if not folder.is_dir():
+        return model_commit(path, revision)
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted({file for pattern in DEPENDS_ON for file in folder.glob(pattern)}):
+        digest.update(file.name.encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
                 digest.update(block)
