@@ -55,7 +55,7 @@ def write_report(folder, rows, answers, groups, baseline, record):
 def markdown(result):
     """Slot F1 in percent with 95 % intervals, languages by their part in training, gains over the baseline."""
     runs, baseline = result["runs"], result["baseline"]
-    compared = [run for run in runs if run != baseline]
+    compared = _compared(result)
     differences = [escape(f"{run} - {baseline}") for run in compared]
     head = ["language", "rows", *map(escape, runs)] + [head + extra for head in differences for extra in ("", ", p")]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
@@ -84,14 +84,18 @@ def html(result):
     environment.filters.update(percent=percent, signed=signed)
     names = list(result["runs"])
     colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-    gains = [
-        abs(figures["gain"])
-        for run in names
-        if run != result["baseline"]
-        for figures in result["runs"][run]["languages"].values()
-    ]
+    compared = _compared(result)
+    gains = [abs(figures["gain"]) for run in compared for figures in result["runs"][run]["languages"].values()]
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(result, names=names, colours=colours, largest_gain=max([*gains, 0.01]), order=GROUPS)
+    return template.render(
+        result, names=names, compared=compared, colours=colours, largest_gain=max([*gains, 0.01]), order=GROUPS
+    )
+
+
+def _compared(result):
+    """The runs that are set against the baseline: those after it. The models below adapters come before."""
+    names = list(result["runs"])
+    return names[names.index(result["baseline"]) + 1 :]
 
 
 def percent(share):
