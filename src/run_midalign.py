@@ -17,8 +17,9 @@ from midalign.data.streams import load_pairs, load_task, read_locales
 from midalign.errors import InputError
 from midalign.evaluation.transfer import group_of, score_locales, transfer_table
 from midalign.recipe import read_recipe
+from midalign.training.checks import check_pairs
 from midalign.training.models import load_model, load_tokenizer, model_depth, model_path
-from midalign.training.trainer import MidAlignTrainer, check_pairs
+from midalign.training.trainer import MidAlignTrainer
 
 SCORES = "scores.json"
 logger = logging.getLogger("midalign")
@@ -50,8 +51,10 @@ def run(argv, show=True):
     tokenizer = load_tokenizer(path, model.model_revision)
     checkpoint = _checkpoint(training)
     evaluate = training.eval_strategy != "no"
-    task, held_out_task = load_task(data, tokenizer, training.max_length, evaluate)
-    pairs, held_out_pairs = load_pairs(data, tokenizer, training.max_length)
+    processes = training.dataset_num_proc
+    with training.main_process_first(desc="tokenisation"):  # the others read what the first has made
+        task, held_out_task = load_task(data, tokenizer, training.max_length, evaluate, processes)
+        pairs, held_out_pairs = load_pairs(data, tokenizer, training.max_length, processes)
     check_pairs(training, pairs, held_out_pairs)
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     to_score = {locale: read_locales(data, [locale], "test", data.score_rows) for locale in data.score_languages or ()}

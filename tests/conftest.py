@@ -8,8 +8,13 @@ os.environ["ACCELERATE_USE_CPU"] = "true"  # the tests compare exact CPU arithme
 
 from pathlib import Path
 
+import datasets
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDENS = SHARED / "goldens"
@@ -18,6 +23,16 @@ GOLDENS = SHARED / "goldens"
 @pytest.fixture(autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tokenised_rows(tmp_path_factory):
+    """Nothing of the tests stays in the user's cache, also from the processes that they start."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_DATASETS_CACHE", str(folder))
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", folder)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -152,5 +167,49 @@ def write_rows(tmp_path):
             file.parent.mkdir(parents=True)
             file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return tmp_path / "massive"
+
+    return write
+
+
+RECIPE = """
+model_name_or_path: {model}
+use_peft: true
+lora_r: 4
+lora_target_modules: [q_proj, v_proj]
+task_data: demo
+task_rows: 16
+task_eval_rows: 4
+align_data: [demo]
+align_languages: [de, tr]
+align_eval_languages: [de, tr, ru]
+align_eval_pairs: 5
+align_layer: 0.5
+align_batch_size: 4
+score_languages: [en-US, ru-RU]
+score_rows: 2
+max_steps: 2
+per_device_train_batch_size: 2
+gradient_checkpointing: false
+eval_strategy: steps
+eval_steps: 2
+eval_on_start: true
+save_strategy: "no"
+logging_steps: 1
+report_to: none
+use_cpu: true
+output_dir: {output}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path, make_model, tokenizer):
+    """recipe(extra lines) -> path of a recipe for a random model; its output goes to tmp_path/out."""
+    make_model().save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+
+    def write(extra="", name="recipe"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(RECIPE.format(model=tmp_path / "model", output=tmp_path / name) + extra)
+        return path
 
     return write

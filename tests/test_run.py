@@ -7,49 +7,6 @@ from safetensors.torch import load_file
 
 import run_midalign
 
-RECIPE = """
-model_name_or_path: {model}
-use_peft: true
-lora_r: 4
-lora_target_modules: [q_proj, v_proj]
-task_data: demo
-task_rows: 16
-task_eval_rows: 4
-align_data: [demo]
-align_languages: [de, tr]
-align_eval_languages: [de, tr, ru]
-align_eval_pairs: 5
-align_layer: 0.5
-align_batch_size: 4
-score_languages: [en-US, ru-RU]
-score_rows: 2
-max_steps: 2
-per_device_train_batch_size: 2
-gradient_checkpointing: false
-eval_strategy: steps
-eval_steps: 2
-eval_on_start: true
-save_strategy: "no"
-logging_steps: 1
-report_to: none
-use_cpu: true
-output_dir: {output}
-"""
-
-
-@pytest.fixture
-def recipe(tmp_path, make_model, tokenizer):
-    """recipe(extra lines) -> path of a recipe for a random model; its output goes to tmp_path/out."""
-    make_model().save_pretrained(tmp_path / "model")
-    tokenizer.save_pretrained(tmp_path / "model")
-
-    def write(extra="", name="recipe"):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(RECIPE.format(model=tmp_path / "model", output=tmp_path / name) + extra)
-        return path
-
-    return write
-
 
 def test_a_recipe_ends_in_an_adapter_a_log_of_both_losses_and_scores(recipe, tmp_path):
     assert run_midalign.main([str(recipe())]) == 0

@@ -106,9 +106,33 @@ class MidAlignConfig(SFTConfig):
         default=None, metadata={"help": "alternate only: peak learning rate of the alignment steps."}
     )
 
-    share_prefix: bool = field(
-        default=False,
-        metadata={"help": "Compute the instruction that all rows of a batch share once instead of once per row."},
+    share_prefix: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Compute the instruction that task rows of a batch share once instead of once per row; when unset, "
+            "where the attention can."
+        },
+    )
+    task_tokens_per_batch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Most tokens of the task half that go through the model at once: a micro-batch with more takes "
+            "several passes, with the same gradient."
+        },
+    )
+    pack_pairs: bool | None = field(
+        default=None,
+        metadata={
+            "help": "Lay the sentences of a pair half end to end instead of padding them; when unset, where the "
+            "attention can."
+        },
+    )
+    align_chunk_size: int | None = field(
+        default=None,
+        metadata={
+            "help": "Run the pair half in chunks of this many pairs, each computed again for its gradient: memory "
+            "stays that of one chunk, whatever align_batch_size."
+        },
     )
     early_stopping_patience: int | None = field(
         default=None,
@@ -179,8 +203,14 @@ def _check_ranges(data, training):
     sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
     for key in ("align_every", *sizes):
         _require(getattr(training, key) >= 1, key, getattr(training, key), "1 or more")
-    for key in ("task_rows", "task_eval_rows", "score_rows"):
-        value = getattr(data, key)
+    for holder, key in (
+        (data, "task_rows"),
+        (data, "task_eval_rows"),
+        (data, "score_rows"),
+        (training, "align_chunk_size"),
+        (training, "task_tokens_per_batch"),
+    ):
+        value = getattr(holder, key)
         _require(value is None or value >= 1, key, value, "1 or more")
     resolve_layer(training.align_layer)
 

@@ -1,6 +1,7 @@
 """Token ids of chats and sentences."""
 
 import copy
+from functools import partial
 
 import pytest
 from datasets import Dataset
@@ -8,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trl import SFTConfig, SFTTrainer
 
-from midalign.data.tokens import example_ids, pair_rows, prompt_ids, sentence_ids, task_dataset_rows
+from midalign.data.tokens import example_ids, pair_rows, prompt_ids, require_length, sentence_ids
 from midalign.errors import InputError
 
 EXAMPLE = {
@@ -66,15 +67,15 @@ def test_equal_texts_share_a_number_across_pairs_and_sides(tokenizer):
         {"source": "ja", "target": "yes", "source_lang": "de"},
         {"source": "jo", "target": "yes", "source_lang": "sv"},
     ]
-    first, second = pair_rows(tokenizer, pairs, None)
+    first, second = pair_rows(pairs, None, partial(sentence_ids, tokenizer))
     assert first["target_text"] == second["target_text"] != first["source_text"] != second["source_text"]
 
 
-def test_a_row_longer_than_max_length_is_refused_not_cut(tokenizer):
-    length = len(example_ids(tokenizer, EXAMPLE)["input_ids"])
-    assert len(task_dataset_rows(tokenizer, [EXAMPLE], length)) == 1
-    with pytest.raises(InputError, match=f"has {length} tokens, but max_length is {length - 1}"):
-        task_dataset_rows(tokenizer, [EXAMPLE], length - 1)
+def test_a_row_longer_than_max_length_is_refused_not_cut():
+    require_length([[1, 2, 3]], 3, "a task row")
+    require_length([[1, 2, 3]], None, "a task row")
+    with pytest.raises(InputError, match="a task row has 3 tokens, but max_length is 2"):
+        require_length([[1], [1, 2, 3]], 2, "a task row")
 
 
 def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer):

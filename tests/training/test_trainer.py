@@ -1,16 +1,24 @@
 """The training objective: equal to stock SFT without pairs, and the same whatever the accumulation."""
 
+import functools
+import inspect
+import itertools
 import math
 
 import pytest
 import torch
 from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
 from midalign.config import MidAlignConfig
-from midalign.data.tokens import pair_rows, task_dataset_rows
+from midalign.data.batches import collate_pairs
+from midalign.data.packing import pack_task
+from midalign.data.tokens import example_columns, pair_rows, sentence_ids
 from midalign.errors import InputError
+from midalign.training import trainer as trainer_module
 from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {
@@ -36,7 +44,7 @@ def rows(tokenizer):
             "completion": [{"role": "assistant", "content": "b" * (1 + i % 3)}],
         }
 
-    return Dataset.from_list(task_dataset_rows(tokenizer, [example(i) for i in range(48)], None))
+    return Dataset.from_dict(example_columns(tokenizer, [example(i) for i in range(48)]))
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +53,7 @@ def pairs(tokenizer):
         {"source": f"satz {i * i}", "target": f"sentence {i}", "source_lang": "de" if i % 2 else "tr"}
         for i in range(40)
     ]
-    return pair_rows(tokenizer, texts, None)
+    return pair_rows(texts, None, functools.partial(sentence_ids, tokenizer))
 
 
 def train(cls, model, args, rows, tokenizer, lora=False, **kwargs):
@@ -69,7 +77,8 @@ def losses_of(trainer, key="loss"):
 def test_sft_schedule_is_bit_equal_to_stock_sft_over_20_steps(lora, make_model, rows, tokenizer, tmp_path):
     settings = COMMON | {"max_steps": 20, "gradient_accumulation_steps": 2, "output_dir": str(tmp_path)}
     stock = train(SFTTrainer, make_model(), SFTConfig(**settings), rows, tokenizer, lora)
-    ours = train(MidAlignTrainer, make_model(), MidAlignConfig(align_schedule="sft", **settings), rows, tokenizer, lora)
+    args = MidAlignConfig(align_schedule="sft", share_prefix=False, **settings)
+    ours = train(MidAlignTrainer, make_model(), args, rows, tokenizer, lora)
     assert losses_of(ours) == losses_of(stock)
     for ours_p, stock_p in zip(ours.model.parameters(), stock.model.parameters(), strict=True):
         assert torch.equal(ours_p, stock_p)
@@ -80,7 +89,7 @@ def test_joint_reads_the_task_rows_of_stock_sft_in_the_same_order(make_model, ro
     seen = {}
     for name, cls, config, extra in (
         ("stock", SFTTrainer, SFTConfig, {}),
-        ("joint", MidAlignTrainer, MidAlignConfig, {"pairs": pairs}),
+        ("joint", MidAlignTrainer, functools.partial(MidAlignConfig, share_prefix=False), {"pairs": pairs}),
     ):
         batches = seen[name] = []
 
@@ -163,9 +172,197 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradient(
     assert_equal_gradients(found[True][0], found[False][0])
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    "pooling", [{}, {"align_pooling": "last"}, {"align_pool_skip_first": True, "align_center": True}]
+)
+def test_packed_pairs_change_neither_loss_nor_gradient(
+    family, attention, pooling, make_model, rows, pairs, tokenizer, tmp_path
+):
+    found = {}
+    for packed, chunk in ((False, None), (True, None), (True, 3), (False, 8)):
+        args = MidAlignConfig(
+            align_schedule="align_only", pack_pairs=packed, align_chunk_size=chunk, align_batch_size=8,
+            output_dir=str(tmp_path), **COMMON, **pooling,
+        )  # fmt: skip
+        model = make_model(family=family, attn_implementation=attention)
+        trainer = train(Gradients, model, args, rows, tokenizer, pairs=pairs)
+        found[packed, chunk] = trainer.first, trainer._tr_loss.item()
+    plain, loss = found.pop((False, None))
+    for gradients, other in found.values():
+        assert other == pytest.approx(loss, abs=1e-5)
+        assert gradients.keys() == plain.keys()
+        for name in plain:  # centred cosines are ill-conditioned: equal to 1e-5 of the largest entry
+            largest = plain[name].abs().max().item()
+            torch.testing.assert_close(gradients[name], plain[name], atol=1e-5 * largest, rtol=1e-4)
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
+def test_packed_halves_equal_padded_ones_with_gradient_checkpointing(
+    lora, make_model, rows, pairs, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(LORA, "lora_dropout", 0.0)
+    found = []
+    for packed in (False, True):
+        settings = COMMON | {"gradient_checkpointing": True, "output_dir": str(tmp_path)}
+        args = MidAlignConfig(share_prefix=packed, pack_pairs=packed, align_batch_size=8, **settings)
+        found.append(train(Gradients, make_model(), args, rows, tokenizer, lora, pairs=pairs).first)
+    assert_equal_gradients(*found)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_halves_equal_padded_ones_to_the_precision_of_bf16(
+    attention, make_model, rows, pairs, tokenizer, tmp_path
+):
+    found = []
+    for packed in (False, True):
+        settings = COMMON | {"bf16": True, "output_dir": str(tmp_path)}
+        args = MidAlignConfig(share_prefix=packed, pack_pairs=packed, align_batch_size=8, **settings)
+        model = make_model(attn_implementation=attention)
+        found.append(train(Gradients, model, args, rows, tokenizer, pairs=pairs).first)
+    plain, own = (torch.cat([gradient.flatten() for gradient in one.values()]) for one in found)
+    assert (own - plain).norm() / plain.norm() < 0.02  # bf16 keeps 8 bits: 0.4 % a number
+
+
+IDS = st.lists(st.integers(4, 250), min_size=1, max_size=9)
+
+
+@pytest.fixture(scope="module", params=itertools.product(["llama", "qwen2", "gemma3_text"], ["sdpa", "eager"]))
+def packing_trainer(request, make_model, rows, pairs, tokenizer, tmp_path_factory):
+    family, attention = request.param
+    args = MidAlignConfig(share_prefix=True, output_dir=str(tmp_path_factory.mktemp("out")), **COMMON)
+    model = make_model(family=family, attn_implementation=attention)
+    return MidAlignTrainer(model, args, train_dataset=rows, pairs=pairs, processing_class=tokenizer)
+
+
+@settings(max_examples=15)
+@given(
+    prefixes=st.lists(st.lists(st.integers(4, 250), max_size=12), min_size=1, max_size=2),
+    own=st.lists(st.tuples(st.integers(0, 1), IDS, IDS), min_size=1, max_size=6),
+    sentences=st.lists(st.tuples(IDS, IDS), min_size=2, max_size=6),
+)
+def test_packed_halves_of_random_lengths_equal_the_padded_ones(packing_trainer, prefixes, own, sentences):
+    trainer = packing_trainer
+    prompts = [[*prefixes[which % len(prefixes)], *prompt] for which, prompt, _ in own]
+    task = [
+        {"input_ids": [*prompt, *answer], "labels": [-100] * len(prompt) + answer}
+        for prompt, (_, _, answer) in zip(prompts, own, strict=True)
+    ]
+    padded = trainer.data_collator.keywords["pad"](task)
+    own_pairs = [
+        {"source": source, "target": target, "source_text": 2 * i, "target_text": 2 * i + 1}
+        for i, (source, target) in enumerate(sentences)
+    ]
+    loss, gradients = step_of(trainer, {**pack_task(task), "pairs": collate_pairs(own_pairs, 0, packed=True)})
+    plain_loss, plain = step_of(trainer, {**padded, "pairs": collate_pairs(own_pairs, 0)})
+    assert loss == pytest.approx(plain_loss, abs=1e-4)
+    largest = max(gradient.abs().max().item() for gradient in plain.values())
+    for name in plain:
+        torch.testing.assert_close(gradients[name], plain[name], atol=1e-5 * max(largest, 1.0), rtol=1e-4)
+
+
+def step_of(trainer, batch):
+    """(loss, gradients) of one micro-batch."""
+    _, items = trainer.get_batch_samples(iter([batch]), 1, torch.device("cpu"))
+    trainer.model.train().zero_grad()
+    loss = trainer.compute_loss(trainer.model, batch, num_items_in_batch=items)
+    loss.backward()
+    return loss.item(), {name: p.grad.clone() for name, p in trainer.model.named_parameters()}
+
+
+def test_chunks_computed_twice_give_the_gradient_of_chunks_kept_with_the_same_dropout(
+    make_model, rows, pairs, tokenizer, tmp_path, monkeypatch
+):
+    found = []
+    for kept in (False, True):
+        if kept:
+            monkeypatch.setattr(trainer_module, "checkpoint", lambda f, *arguments, **_: f(*arguments))
+        args = MidAlignConfig(align_schedule="align_only", align_chunk_size=3, align_batch_size=8,
+                              output_dir=str(tmp_path), **COMMON)  # fmt: skip
+        found.append(train(Gradients, make_model(), args, rows, tokenizer, True, pairs=pairs).first)
+    assert_equal_gradients(*found)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["padded", "packed"])
+def test_a_task_half_in_several_passes_has_the_gradient_of_one(
+    shared, make_model, rows, pairs, tokenizer, tmp_path, monkeypatch
+):
+    passes = []
+    forward = MidAlignTrainer.compute_loss
+
+    def count(self, model, inputs, **kwargs):
+        passes.append(inputs["input_ids"].numel())
+        return forward(self, model, inputs, **kwargs)
+
+    monkeypatch.setattr(MidAlignTrainer, "compute_loss", count)
+    limit = 2 * max(map(len, rows["input_ids"]))
+    found = []
+    for tokens in (None, limit):
+        passes.clear()
+        found.append(
+            first_gradients(make_model, rows, tokenizer, tmp_path, pairs, per_device_train_batch_size=8,
+                            gradient_accumulation_steps=2, share_prefix=shared, task_tokens_per_batch=tokens)
+        )  # fmt: skip
+    assert len(passes) >= 4
+    assert max(passes) <= limit
+    assert_equal_gradients(*found)
+
+
+def test_a_task_tokens_per_batch_below_one_row_is_refused(make_model, rows, tokenizer, tmp_path):
+    args = MidAlignConfig(align_schedule="sft", task_tokens_per_batch=3, output_dir=str(tmp_path), **COMMON)
+    with pytest.raises(InputError, match="task_tokens_per_batch is 3, but a row has"):
+        MidAlignTrainer(make_model(), args, train_dataset=rows, processing_class=tokenizer)
+
+
+def test_evaluation_with_a_shared_prefix_gives_the_losses_of_padded_rows(make_model, rows, tokenizer, tmp_path):
+    found = []
+    for shared in (False, True):
+        args = MidAlignConfig(align_schedule="sft", share_prefix=shared, per_device_eval_batch_size=5,
+                              output_dir=str(tmp_path), **COMMON)  # fmt: skip
+        trainer = MidAlignTrainer(
+            make_model(), args, train_dataset=rows, eval_dataset=rows.select(range(12)), processing_class=tokenizer
+        )
+        found.append(trainer.evaluate())
+    assert "eval_task/tokens_saved" in found[1] or found[1]["eval_task"] == pytest.approx(found[0]["eval_task"])
+    for key in ("eval_task", "eval_loss"):
+        assert found[1][key] == pytest.approx(found[0][key], abs=1e-5)
+
+
+def test_our_part_of_a_step_never_waits_for_the_device(make_model, rows, pairs, tokenizer, tmp_path, monkeypatch):
+    # On a GPU each of these calls waits until all queued work is done. TRL's own loss and metrics do it; ours must not.
+    stock = SFTTrainer.compute_loss
+    inside, waits = [], []
+
+    def allowed(*args, **kwargs):
+        inside.append(True)
+        try:
+            return stock(*args, **kwargs)
+        finally:
+            inside.pop()
+
+    def watch(name):
+        original = getattr(torch.Tensor, name)
+
+        def call(tensor, *args):
+            if not inside and any("compute_loss" in frame.function for frame in inspect.stack()):
+                waits.append(name)
+            return original(tensor, *args)
+
+        monkeypatch.setattr(torch.Tensor, name, call)
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", allowed)
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__", "cpu", "nonzero"):
+        watch(name)
+    first_gradients(make_model, rows, tokenizer, tmp_path, pairs, share_prefix=True, align_center=True)
+    assert waits == []
+
+
 def test_a_shared_prefix_is_refused_where_rows_pass_the_sliding_window(make_model, rows, tokenizer, tmp_path):
     args = MidAlignConfig(align_schedule="sft", share_prefix=True, output_dir=str(tmp_path), **COMMON)
-    with pytest.raises(InputError, match="within the sliding window of 16 tokens"):
+    with pytest.raises(
+        InputError, match="share_prefix is not possible: it is exact only within the sliding window of 16"
+    ):
         MidAlignTrainer(make_model(family="gemma3_text", sliding_window=16), args, train_dataset=rows,
                         processing_class=tokenizer)  # fmt: skip
 

@@ -24,12 +24,13 @@ def decoder_of(model):
     return decoder
 
 
-def middle_states(model, input_ids, attention_mask, layer):
+def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
     """States after the first `layer` decoder layers, never normed; no upper layer and no LM head runs.
 
     model: a causal LM or its decoder, plain or wrapped by PEFT, DDP or DeepSpeed. The wrapped model itself
         is called, so that the hooks of its wrappers fire; only the depth is lowered for the call.
     input_ids, attention_mask: (B, T) int64; 1 = token, 0 = padding.   layer: 0 (embeddings) .. L.
+    With packed sequences attention_mask is what the model takes as a full mask, and position_ids is given.
     Returns (B, T, H) in the model's dtype. Equal to `hidden_states[layer]` of transformers for layer < L;
     at L transformers applies the final norm, this does not (as in the authors' code).
     Raises ValueError when `layer` is out of range or the architecture ignores `config.num_hidden_layers`.
@@ -47,7 +48,13 @@ def middle_states(model, input_ids, attention_mask, layer):
     no_logits = {} if extract_model_from_parallel(model) is decoder else {"logits_to_keep": input_ids.new_empty(0)}
     decoder.config.num_hidden_layers = layer
     try:
-        model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **no_logits)
+        model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            use_cache=False,
+            **no_logits,
+        )
     finally:
         decoder.config.num_hidden_layers = depth
         for hook in hooks:

@@ -53,6 +53,9 @@ def _weighted_mean(hidden, weights):
     return torch.einsum("bth,bt->bh", hidden.float(), weights) / weights.sum(dim=1, keepdim=True)
 
 
+POOLINGS = {"mean": mean_pool, "last": last_pool, "weighted": weighted_pool, "bos": bos_pool}
+
+
 def similarity(source, target, center=False):
     """Cosine of every source sentence with every target sentence.
 

@@ -6,6 +6,8 @@ Legend: B pairs, T tokens of the longest sentence.
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from midalign.data.packing import pack_sentences, pack_task
+
 
 class Halves(Dataset):
     """Task rows and pairs side by side; a `MicroBatch` picks from both."""
@@ -21,28 +23,74 @@ class Halves(Dataset):
         return task, [self.pairs[i] for i in micro_batch.pairs]
 
 
-def collate_halves(halves, collate_task, pad_token_id):
-    """(task rows, pairs) -> the trainer's inputs: the task half's tensors, the pair half under `pairs`."""
+def collate_halves(halves, collate_task, collate_pairs, task_tokens=None):
+    """(task rows, pairs) -> the trainer's inputs: the task half's tensors, the pair half under `pairs`.
+
+    task_tokens: the most tokens that one pass of the task half computes; what does not fit goes into the list
+    `parts`, batches of their own that belong to the same micro-batch.
+    """
     task, pairs = halves
-    batch = collate_task(task) if task else {}
+    *parts, batch = _split(task, collate_task, task_tokens) if task else [{}]
+    if parts:
+        batch["parts"] = parts
     if pairs:
-        batch["pairs"] = collate_pairs(pairs, pad_token_id)
+        batch["pairs"] = collate_pairs(pairs)
     return batch
 
 
-def collate_pairs(pairs, pad_token_id):
-    """Both sides of B pairs in one right-padded batch, so that they go through the model together.
+def _split(rows, collate, tokens):
+    """Batches of rows of similar length, each of at most `tokens` computed tokens (or of one row)."""
+    batch = collate(rows)
+    if tokens is None or len(rows) == 1 or batch["input_ids"].numel() <= tokens:
+        return [batch]
+    rows, half = sorted(rows, key=lambda row: len(row["input_ids"])), len(rows) // 2
+    return [*_split(rows[:half], collate, tokens), *_split(rows[half:], collate, tokens)]
 
-    Returns input_ids, attention_mask: (2B, T) int64, the sources above the targets; source_text, target_text:
-    (B,) int64, equal where texts are identical.
+
+def collate_task(rows, pad, hidden_size):
+    """Task rows in one packed sequence, or padded by `pad` where that costs less.
+
+    A token costs about 24 H^2 operations in the matrices of a layer, a pair of tokens 4 H in its attention, visible
+    or not: long rows that have little in common are cheaper side by side.
     """
-    rows = [pair[side] for side in ("source", "target") for pair in pairs]
-    width = max(map(len, rows))
+    packed = pack_task(rows)
+
+    def cost(sequences, tokens):
+        return sequences * (tokens + tokens**2 / (6 * hidden_size))
+
+    width = max(len(row["input_ids"]) for row in rows)
+    return packed if cost(1, packed["input_ids"].numel()) < cost(len(rows), width) else pad(rows)
+
+
+def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):
+    """Both sides of B pairs, in chunks that go through the model one after the other.
+
+    packed: lay sentences end to end (`packing.pack_sentences`); else they are right-padded.
+    chunk: pairs of a chunk, the sources above the targets; all of them when None.
+    Returns chunks: list of {input_ids, attention_mask: (2b, T) int64, or what pack_sentences gives}; source_text,
+    target_text: (B,) int64, equal where texts are identical; padding: share of computed tokens that are none.
+    """
+    chunk = chunk or len(pairs)
+    chunks, tokens, computed = [], 0, 0
+    for start in range(0, len(pairs), chunk):
+        sentences = [pair[side] for side in ("source", "target") for pair in pairs[start : start + chunk]]
+        chunks.append(pack_sentences(sentences) if packed else pad_sentences(sentences, pad_token_id))
+        tokens += sum(map(len, sentences))
+        computed += chunks[-1]["input_ids"].numel()
     return {
-        "input_ids": torch.tensor([row + [pad_token_id] * (width - len(row)) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "chunks": chunks,
         "source_text": torch.tensor([pair["source_text"] for pair in pairs]),
         "target_text": torch.tensor([pair["target_text"] for pair in pairs]),
+        "padding": 1 - tokens / computed,
+    }
+
+
+def pad_sentences(sentences, pad_token_id):
+    """Lists of ids -> {input_ids, attention_mask}: (sentences, T) int64, padded on the right."""
+    width = max(map(len, sentences))
+    return {
+        "input_ids": torch.tensor([ids + [pad_token_id] * (width - len(ids)) for ids in sentences]),
+        "attention_mask": torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in sentences]),
     }
 
 

@@ -2,10 +2,9 @@
 
 import hashlib
 
-from datasets import Dataset
-
+from midalign.data.prepared import prepared
 from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
-from midalign.data.tokens import pair_rows, task_dataset_rows
+from midalign.data.tokens import example_columns, pair_rows, require_length, sentence_columns
 from midalign.tasks import massive
 
 
@@ -28,12 +27,17 @@ def read_locales(data, locales, partition, count):
     return rows
 
 
-def load_task(data, tokenizer, max_length, evaluate):
-    """(training rows, held-out rows or None) with input_ids and labels.   evaluate: whether the latter are needed."""
+def load_task(data, tokenizer, max_length, evaluate, processes=None):
+    """(training rows, held-out rows or None) with input_ids and labels.
+
+    evaluate: whether the latter are needed.   processes: how many tokenise.
+    """
 
     def load(locales, partition, count):
-        rows = read_locales(data, locales, partition, count)
-        return Dataset.from_list(task_dataset_rows(tokenizer, [massive.example(row) for row in rows], max_length))
+        examples = [massive.example(row) for row in read_locales(data, locales, partition, count)]
+        rows = prepared(tokenizer, examples, example_columns, processes)
+        require_length(rows["input_ids"], max_length, "a task row")
+        return rows
 
     held_out = data.task_eval_languages or data.task_languages
     return (
@@ -42,7 +46,7 @@ def load_task(data, tokenizer, max_length, evaluate):
     )
 
 
-def load_pairs(data, tokenizer, max_length):
+def load_pairs(data, tokenizer, max_length, processes=None):
     """(training pairs, held-out pairs), rows of `pair_rows`; two empty lists without align_data."""
     if not data.align_data:
         return [], []
@@ -50,7 +54,11 @@ def load_pairs(data, tokenizer, max_length):
     trained = data.align_languages or sorted({pair["source_lang"] for pair in pairs})
     measured = data.align_eval_languages or trained
     training, held_out = hold_out(of_languages(pairs, {*trained, *measured}), data.align_eval_pairs, trained)
+
+    def tokenise(texts):
+        return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
+
     return (
-        pair_rows(tokenizer, of_languages(training, trained), max_length),
-        pair_rows(tokenizer, of_languages(held_out, measured), max_length),
+        pair_rows(of_languages(training, trained), max_length, tokenise),
+        pair_rows(of_languages(held_out, measured), max_length, tokenise),
     )

@@ -66,18 +66,28 @@ def sentence_ids(tokenizer, texts):
     return tokenizer(texts, split_special_tokens=True, add_special_tokens=True)["input_ids"]
 
 
-def task_dataset_rows(tokenizer, examples, max_length):
-    """`example_ids` of every example, refusing any that is longer than `max_length` tokens (None: no limit)."""
+def example_columns(tokenizer, examples):
+    """`example_ids` of every example as columns."""
     rows = [example_ids(tokenizer, example) for example in examples]
-    longest = max((len(row["input_ids"]) for row in rows), default=0)
+    return {name: [row[name] for row in rows] for name in ("input_ids", "labels")}
+
+
+def sentence_columns(tokenizer, texts):
+    """`sentence_ids` as a column."""
+    return {"input_ids": sentence_ids(tokenizer, texts)}
+
+
+def require_length(rows, max_length, what):
+    """Raises InputError when one of the `rows` of ids has more than `max_length` tokens (None: no limit)."""
+    longest = max(map(len, rows), default=0)
     if max_length is not None and longest > max_length:
-        raise InputError(f"a task row has {longest} tokens, but max_length is {max_length}; raise max_length.")
-    return rows
+        raise InputError(f"{what} has {longest} tokens, but max_length is {max_length}; raise max_length.")
 
 
-def pair_rows(tokenizer, pairs, max_length):
+def pair_rows(pairs, max_length, tokenise):
     """Pairs as token ids, in the order given.
 
+    tokenise: texts -> list of ids of each (`sentence_ids`).
     Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language"}; equal
     texts have equal numbers. Raises InputError for a sentence of more than `max_length` tokens.
     """
@@ -85,13 +95,11 @@ def pair_rows(tokenizer, pairs, max_length):
     for pair in pairs:
         for text in (pair["source"], pair["target"]):
             numbers.setdefault(text, len(numbers))
-    ids = dict(zip(numbers, sentence_ids(tokenizer, list(numbers)), strict=True)) if numbers else {}
+    ids = dict(zip(numbers, tokenise(list(numbers)), strict=True)) if numbers else {}
     for text, row in ids.items():
         if not row:
             raise InputError(f"the sentence {text!r} has no token with this tokenizer; delete its pair.")
-    longest = max((len(row) for row in ids.values()), default=0)
-    if max_length is not None and longest > max_length:
-        raise InputError(f"a pair has {longest} tokens on one side, but max_length is {max_length}; raise it.")
+    require_length(ids.values(), max_length, "a sentence of a pair")
     return [
         {
             "source": ids[pair["source"]],

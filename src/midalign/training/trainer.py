@@ -10,26 +10,21 @@ import math
 from functools import partial
 
 import torch
-from transformers import EarlyStoppingCallback, TrainerCallback
+from torch.utils.checkpoint import checkpoint
+from transformers import EarlyStoppingCallback
 from trl import SFTTrainer
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, middle_states
 from midalign.alignment.negatives import false_negatives
 from midalign.config import resolve_layer
-from midalign.data import prefix
-from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs
-from midalign.data.schedule import MicroBatchSampler, is_align_step, require_full_batch
-from midalign.errors import InputError
+from midalign.data import packing
+from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
+from midalign.data.schedule import MicroBatchSampler
+from midalign.training.callbacks import AlignLearningRate
+from midalign.training.checks import check_pairs, check_task_tokens, packs
 
 logger = logging.getLogger(__name__)
-
-POOL = {
-    "mean": losses.mean_pool,
-    "last": losses.last_pool,
-    "weighted": losses.weighted_pool,
-    "bos": losses.bos_pool,
-}
 
 
 class MidAlignTrainer(SFTTrainer):
@@ -54,21 +49,39 @@ class MidAlignTrainer(SFTTrainer):
         check_pairs(args, self.pairs, self.eval_pairs)
         callbacks = list(callbacks)
         if args.align_learning_rate is not None:
-            callbacks.append(_AlignLearningRate(args.align_learning_rate / args.learning_rate))
+            callbacks.append(AlignLearningRate(args.align_learning_rate / args.learning_rate))
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
-        if args.share_prefix:
-            _require_prefix_sharing(decoder_of(self.model).config, self.train_dataset)
+        longest = max(map(len, self.train_dataset["input_ids"]), default=0)
+        check_task_tokens(args.task_tokens_per_batch, longest, self.is_deepspeed_enabled)
+        self.share_prefix = self._packs("share_prefix", longest)
+        if self.share_prefix:
+            hidden_size = decoder_of(self.model).config.hidden_size
+            self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
+        sides = (len(pair[side]) for pair in [*self.pairs, *self.eval_pairs] for side in ("source", "target"))
+        self._collate_pairs = partial(
+            collate_pairs,
+            pad_token_id=self._tokenizer.pad_token_id,
+            packed=self._packs("pack_pairs", max(sides, default=0)),
+            chunk=args.align_chunk_size,
+        )
         self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
+
+    def _packs(self, key, longest):
+        """Whether `key` is on, said in the log with the reason where it is not."""
+        on, reason = packs(key, getattr(self.args, key), decoder_of(self.model).config, longest)
+        if longest and self.is_world_process_zero():
+            logger.info("%s is %s%s.", key, "on" if on else "off", f": {reason}" if reason else "")
+        return on
 
     # Batches
 
     def get_train_dataloader(self):
         args = self.args
-        if args.align_schedule == "sft" and not args.share_prefix:
+        if args.align_schedule == "sft" and not self.share_prefix and not args.task_tokens_per_batch:
             return super().get_train_dataloader()
         sampler = MicroBatchSampler(
             args.align_schedule,
@@ -88,8 +101,9 @@ class MidAlignTrainer(SFTTrainer):
             batch_sampler=sampler,
             collate_fn=partial(
                 collate_halves,
-                collate_task=prefix.pack if args.share_prefix else self.data_collator,
-                pad_token_id=self._tokenizer.pad_token_id,
+                collate_task=self.data_collator,
+                collate_pairs=self._collate_pairs,
+                task_tokens=args.task_tokens_per_batch,
             ),
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
@@ -105,6 +119,17 @@ class MidAlignTrainer(SFTTrainer):
         if any("input_ids" in batch for batch in batches):
             self._metrics["train"]["loss/task"].append(torch.zeros((), device=device))
         return batches, tokens
+
+    def _get_num_items_in_batch(self, batch_samples, device):
+        every = [part for batch in batch_samples for part in (*batch.get("parts", ()), batch)]
+        return super()._get_num_items_in_batch(every, device)
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        loss = 0.0
+        for part in inputs.pop("parts", ()):
+            with self.accelerator.no_sync(model):
+                loss = loss + super().training_step(model, part, num_items_in_batch)
+        return loss + super().training_step(model, inputs, num_items_in_batch)
 
     # Loss
 
@@ -127,14 +152,17 @@ class MidAlignTrainer(SFTTrainer):
         """The model with the block mask of a packed task half; unchanged for a padded one."""
         if "segments" not in inputs:
             return model
-        mask = prefix.block_mask(inputs.pop("segments"), self.model.dtype)
+        self._metrics["train" if self.model.training else "eval"]["task/tokens_saved"].append(inputs.pop("saved"))
+        return partial(model, attention_mask=self._block_mask(inputs.pop("segments"), inputs.pop("prefixes")))
+
+    def _block_mask(self, segments, prefixes):
+        mask = packing.block_mask(segments, prefixes, self.model.dtype)
         layer_types = getattr(decoder_of(self.model).config, "layer_types", None) or ["full_attention"]
-        if "sliding_attention" in layer_types:  # rows fit the window (checked at the start): the same mask for all
-            mask = dict.fromkeys(layer_types, mask)
-        return partial(model, attention_mask=mask)
+        # Rows fit the window (checked at the start): the same mask for all layers.
+        return dict.fromkeys(layer_types, mask) if "sliding_attention" in layer_types else mask
 
     def _align_loss(self, model, pairs):
-        source, target = self._pooled(model, pairs["input_ids"], pairs["attention_mask"]).chunk(2)
+        source, target = self._pooled(model, pairs["chunks"])
         exclude = false_negatives(pairs["source_text"], pairs["target_text"])
         loss = self._loss(source, target, exclude)
         with torch.no_grad():
@@ -142,14 +170,36 @@ class MidAlignTrainer(SFTTrainer):
             retrieval = losses.retrieval_at_1(scores, exclude)
         self._metrics["train"]["loss/align"].append(loss.detach())
         self._metrics["train"]["align/retrieval_at_1"].append(retrieval)
+        self._metrics["train"]["align/padding"].append(pairs["padding"])
         return loss
 
-    def _pooled(self, model, input_ids, attention_mask):
-        """(B, T) token ids -> (B, H) float32, pooled at the alignment layer."""
-        states = middle_states(model, input_ids, attention_mask, self.align_layer)
-        if self.args.align_pool_skip_first:
-            attention_mask = losses.without_first_token(attention_mask)
-        return POOL[self.args.align_pooling](states, attention_mask)
+    def _pooled(self, model, chunks):
+        """Both sides of all chunks, pooled at the alignment layer: two (B, H) float32.
+
+        Of several chunks only inputs and pooled states are kept; the backward pass computes each again, with the
+        same dropout, and lets it go (GradCache, arXiv 2101.06983, by way of activation checkpointing).
+        """
+        if len(chunks) == 1:
+            pooled = [self._pool_chunk(model, chunks[0])]
+        else:  # the bare model: a wrapper's forward must not run again inside the backward pass
+            pooled = [checkpoint(self._pool_chunk, self.model, chunk, use_reentrant=False) for chunk in chunks]
+        sides = zip(*(both.chunk(2) for both in pooled), strict=True)
+        source, target = (torch.cat(side) for side in sides)
+        return source, target
+
+    def _pool_chunk(self, model, chunk):
+        """(2b, H) float32, the sources above the targets."""
+        mask = chunk["attention_mask"]  # (2b, T)
+        if "segments" in chunk:
+            segments = chunk["segments"]
+            blocks = self._block_mask(segments, segments)
+            states = middle_states(model, chunk["input_ids"], blocks, self.align_layer, chunk["position_ids"])
+            states = packing.unpack(states, chunk["places"])
+        else:
+            states = middle_states(model, chunk["input_ids"], mask, self.align_layer)
+        return losses.POOLINGS[self.args.align_pooling](
+            states, losses.without_first_token(mask) if self.args.align_pool_skip_first else mask
+        )
 
     def _loss(self, source, target, exclude):
         args = self.args
@@ -166,6 +216,7 @@ class MidAlignTrainer(SFTTrainer):
     # Evaluation
 
     def _eval_task_loss(self, model, inputs, return_outputs):
+        model = self._seeing_blocks(model, inputs)
         result = super().compute_loss(model, inputs, return_outputs=return_outputs)
         loss = result[0] if return_outputs else result
         tokens = (inputs["labels"][:, 1:] != -100).sum()
@@ -207,10 +258,9 @@ class MidAlignTrainer(SFTTrainer):
         size = self.args.align_batch_size
         sides, texts = [], []
         for start in range(0, len(pairs), size):
-            batch = self._prepare_inputs(collate_pairs(pairs[start : start + size], self._tokenizer.pad_token_id))
+            batch = self._prepare_inputs(self._collate_pairs(pairs[start : start + size]))
             with self.compute_loss_context_manager():
-                pooled = self._pooled(self.model_wrapped, batch["input_ids"], batch["attention_mask"])
-            sides.append(pooled.chunk(2))
+                sides.append(self._pooled(self.model_wrapped, batch["chunks"]))
             texts.append((batch["source_text"], batch["target_text"]))
         # A short last batch has fewer negatives, so it counts for retrieval only.
         full = [i for i, (source, _) in enumerate(sides) if len(source) == size] or range(len(sides))
@@ -247,51 +297,3 @@ class MidAlignTrainer(SFTTrainer):
                 first,
                 chance,
             )
-
-
-class _AlignLearningRate(TrainerCallback):
-    """Scales the scheduled learning rate on alignment steps of the `alternate` schedule."""
-
-    def __init__(self, ratio):
-        self.ratio = ratio
-
-    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
-        self._scale(args, state, optimizer, self.ratio)
-
-    def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
-        self._scale(args, state, optimizer, 1 / self.ratio)
-
-    def _scale(self, args, state, optimizer, factor):
-        if is_align_step(args.align_schedule, state.global_step):
-            for group in optimizer.param_groups:
-                group["lr"] *= factor
-
-
-def check_pairs(args, pairs, eval_pairs):
-    """Refuse tokenised pairs that cannot train: needs no model, so it can run before one is loaded.
-
-    Raises InputError.
-    """
-    if args.align_schedule != "sft":
-        require_full_batch(len(pairs), args.align_batch_size, args.world_size)
-    first = {pair[side][0] for pair in [*pairs, *eval_pairs] for side in ("source", "target")}
-    if args.align_pooling == "bos" and len(first) == 1:
-        raise InputError(
-            "align_pooling bos reads the first token, which is the same in every sentence with this tokenizer: "
-            "the loss would stay at ln(align_batch_size); use mean, weighted or last."
-        )
-
-
-def _require_prefix_sharing(config, rows):
-    if config._attn_implementation not in ("sdpa", "eager"):
-        raise InputError(
-            f"share_prefix needs a block mask, which attn_implementation {config._attn_implementation} does not take; "
-            "set attn_implementation: sdpa or share_prefix: false."
-        )
-    window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
-    longest = max(map(len, rows["input_ids"]))
-    if window is not None and longest > window:
-        raise InputError(
-            f"share_prefix is exact only for rows within the sliding window of {window} tokens, but a row has "
-            f"{longest}; set share_prefix: false."
-        )

@@ -1,0 +1,139 @@
+"""Batches without padding and without repetition: what rows share is there once, sentences lie end to end.
+
+A packed batch holds pieces of several rows in one sequence. Positions restart with every row and a block mask lets a
+token see its own piece and, for task rows, the shared prefix before it, so causal attention computes for each row
+what it computes alone: exact, up to the order of sums. Dropout is drawn once for a shared prefix instead of once
+per row.
+
+Legend: R packed sequences, N tokens of each, B pairs, T tokens of the longest sentence.
+"""
+
+import torch
+
+
+def prefix_groups(rows):
+    """Split rows into groups that share a prefix, so that the fewest tokens remain.
+
+    rows: dicts with input_ids and labels (-100 = not trained).
+    Returns [(prefix length, rows)]; rows of several tasks with instructions of their own form several groups.
+    """
+    rows = sorted(rows, key=lambda row: row["input_ids"])  # rows that share most become neighbours
+    # best[i]: (tokens saved in the first i rows, where their last group starts, its prefix)
+    best = [(0, 0, 0)]
+    for end in range(1, len(rows) + 1):
+        prefix, options = None, []
+        for start in range(end - 1, -1, -1):
+            own = _untrained(rows[start])
+            prefix = own if prefix is None else min(prefix, own, _common(rows[start], rows[start + 1]))
+            options.append((best[start][0] + (end - start - 1) * prefix, start, prefix))
+        best.append(max(options))
+    groups, end = [], len(rows)
+    while end:
+        _, start, prefix = best[end]
+        groups.append((prefix if end - start > 1 else 0, rows[start:end]))
+        end = start
+    return groups[::-1]
+
+
+def _untrained(row):
+    """Tokens before the one that predicts the first trained token: its prediction must not come from a prefix."""
+    labels = row["labels"]
+    return max(next((i for i, label in enumerate(labels) if label != -100), len(labels)) - 1, 0)
+
+
+def _common(row, other):
+    """Length of the common prefix of two rows."""
+    pairs = zip(row["input_ids"], other["input_ids"], strict=False)
+    shortest = min(len(row["input_ids"]), len(other["input_ids"]))
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), shortest)
+
+
+def pack_task(rows):
+    """Task rows -> one packed sequence, each shared prefix before the rows that share it.
+
+    Returns input_ids, position_ids, segments (the piece a token belongs to), prefixes (the piece that it sees beside
+    its own), labels and shift_labels (the label of the next token of the same row, as TRL's fused head takes it),
+    each (1, N) int64; saved, the share of the rows' tokens that are not computed.
+    """
+    names = ("input_ids", "position_ids", "segments", "prefixes", "labels", "shift_labels")
+    columns = {name: [] for name in names}
+
+    def add(ids, first, segment, prefix, labels, shifted):
+        positions = range(first, first + len(ids))
+        pieces = (ids, positions, [segment] * len(ids), [prefix] * len(ids), labels, shifted)
+        for name, piece in zip(names, pieces, strict=True):
+            columns[name] += piece
+
+    segment = 0
+    for length, members in prefix_groups(rows):
+        shared, prefix = members[0]["input_ids"][:length], segment
+        add(shared, 0, prefix, prefix, [-100] * length, [-100] * length)
+        for row in members:
+            segment += 1
+            own = row["labels"][length:]
+            add(row["input_ids"][length:], length, segment, prefix, own, [*own[1:], -100])
+        segment += 1
+    saved = 1 - len(columns["input_ids"]) / sum(len(row["input_ids"]) for row in rows)
+    return {name: torch.tensor([values]) for name, values in columns.items()} | {"saved": saved}
+
+
+def pack_sentences(sentences):
+    """Sentences -> packed sequences as long as the longest one, filled by first fit, long sentences first.
+
+    sentences: lists of ids.
+    Returns input_ids, position_ids, segments: (R, T) int64, where a filler token is a piece of its own; and places,
+    attention_mask: (sentences, T) int64, where in the R x T tokens each sentence's tokens are (`unpack`).
+    """
+    width = max(map(len, sentences))
+    free, sequences = [], []
+    for number in sorted(range(len(sentences)), key=lambda i: -len(sentences[i])):
+        length = len(sentences[number])
+        bin_ = next((i for i, room in enumerate(free) if room >= length), len(free))
+        if bin_ == len(free):
+            free.append(width)
+            sequences.append([])
+        free[bin_] -= length
+        sequences[bin_].append(number)
+
+    size = (len(sequences), width)
+    input_ids, position_ids = torch.zeros(size, dtype=torch.int64), torch.zeros(size, dtype=torch.int64)
+    segments = torch.full(size, len(sentences))
+    places = torch.zeros(len(sentences), width, dtype=torch.int64)
+    mask = torch.zeros(len(sentences), width, dtype=torch.int64)
+    for row, numbers in enumerate(sequences):
+        start = 0
+        for number in numbers:
+            end = start + len(sentences[number])
+            input_ids[row, start:end] = torch.tensor(sentences[number])
+            position_ids[row, start:end] = torch.arange(end - start)
+            segments[row, start:end] = number
+            places[number, : end - start] = torch.arange(start, end) + row * width
+            mask[number, : end - start] = 1
+            start = end
+    return {
+        "input_ids": input_ids,
+        "position_ids": position_ids,
+        "segments": segments,
+        "places": places,
+        "attention_mask": mask,
+    }
+
+
+def unpack(states, places):
+    """States of packed sequences -> states of sentences.
+
+    states: (R, T, H).   places: (sentences, T).   Returns (sentences, T, H); padding repeats some token's state.
+    """
+    return states.flatten(0, 1)[places]
+
+
+def block_mask(segments, prefixes, dtype):
+    """Additive attention mask of packed sequences, for sdpa and eager attention.
+
+    segments, prefixes: (R, N).   Returns (R, 1, N, N) of `dtype`: 0 where query (row) may see key (column).
+    """
+    key, length = segments[:, None, :], segments.size(1)
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    visible = causal & ((key == segments[:, :, None]) | (key == prefixes[:, :, None]))
+    mask = torch.zeros(visible.shape, dtype=dtype, device=segments.device)
+    return mask.masked_fill(~visible, torch.finfo(dtype).min)[:, None]

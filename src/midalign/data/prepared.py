@@ -1,0 +1,66 @@
+"""Tokenised once: rows are kept on disk under the hash of everything that goes into them."""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import datasets
+from datasets import Dataset
+
+from midalign.data import tokens
+
+logger = logging.getLogger(__name__)
+
+
+def prepared(tokenizer, items, make, processes=None):
+    """`make(tokenizer, items)` as a Dataset, from disk where the same tokenizer has made it of the same items before.
+
+    items: texts or chats, anything that JSON takes.   make: a function of `data.tokens` that gives {column: list}
+    and treats every item alone.   processes: how many make it, the `dataset_num_proc` of TRL.
+    Kept in the cache folder of `datasets` (HF_DATASETS_CACHE), under midalign; to be deleted at any time. Not kept
+    for a tokenizer without the `tokenizers` backend: its rules cannot be hashed.
+    """
+    if not tokenizer.is_fast:
+        return Dataset.from_dict(make(tokenizer, items))
+    folder = Path(datasets.config.HF_DATASETS_CACHE, "midalign", _key(tokenizer, items, make))
+    if folder.is_dir():
+        return Dataset.load_from_disk(str(folder))
+    table = Dataset.from_dict({"item": range(len(items))}).map(
+        lambda batch: make(tokenizer, [items[i] for i in batch["item"]]),
+        batched=True,
+        remove_columns="item",
+        num_proc=processes,
+        new_fingerprint=folder.name,  # else `datasets` pickles tokenizer and items to hash them
+        desc="tokenise",
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as new:
+            table.save_to_disk(new)
+            os.rename(new, folder)  # whole or not at all, also with several processes
+            Path(new).mkdir()  # for TemporaryDirectory to take away
+    except OSError as error:
+        logger.info("tokenised rows are not kept: %s.", error)
+    return table
+
+
+def _key(tokenizer, items, make):
+    digest = hashlib.sha256(_tokenizer_digest(tokenizer))
+    for part in (make.__name__, json.dumps(items)):
+        digest.update(hashlib.sha256(part.encode()).digest())
+    return digest.hexdigest()[:40]  # `datasets` adds to it and allows 64 in all
+
+
+@functools.lru_cache(maxsize=1)
+def _tokenizer_digest(tokenizer):
+    """Of its rules, its chat template, its settings, and the code that applies them."""
+    settings = {"class": type(tokenizer).__name__, "template": tokenizer.chat_template, **tokenizer.init_kwargs}
+    packages = {name: version(name) for name in ("transformers", "tokenizers", "jinja2")}
+    parts = (tokenizer.backend_tokenizer.to_str(), json.dumps([settings, packages], sort_keys=True, default=str))
+    code = Path(tokens.__file__).read_bytes()
+    return hashlib.sha256("".join(parts).encode() + code).digest()

@@ -1,0 +1,280 @@
+"""What a training step costs beside plain TRL and beside the naive forward pass, in one run on one machine.
+
+Every figure is a median over turns in which the candidates run one after the other, forward and backward, on the same
+rows and pairs. Nothing is saved.
+"""
+
+import ctypes
+import gc
+import re
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from peft import get_peft_model
+from trl import SFTConfig, SFTTrainer, get_peft_config
+
+from midalign.alignment import losses
+from midalign.alignment.hidden import decoder_of
+from midalign.config import MidAlignConfig, resolve_layer
+from midalign.data.batches import pad_sentences
+from midalign.data.streams import load_pairs, load_task
+from midalign.errors import InputError
+from midalign.recipe import read_recipe
+from midalign.training.models import load_model, load_tokenizer, model_depth, model_path
+from midalign.training.trainer import MidAlignTrainer
+
+SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "gradient_checkpointing")
+
+
+class Bench:
+    """The trainers of a recipe, ours and stock, on one model; batches are the first of a seeded shuffle.
+
+    argv: as `read_recipe` takes it.   Raises InputError.
+    """
+
+    def __init__(self, argv):
+        data, args, config = read_recipe(argv)
+        if args.align_schedule != "joint":
+            raise InputError(
+                f"bench measures micro-batches with both halves, found align_schedule {args.align_schedule}; "
+                "add --align_schedule joint and pairs."
+            )
+        path = model_path(config.model_name_or_path, Path(args.output_dir).parent)
+        tokenizer = load_tokenizer(path, config.model_revision)
+        args.align_layer = resolve_layer(args.align_layer, model_depth(path, config.model_revision))
+        self.rows, _ = load_task(data, tokenizer, args.max_length, False)
+        self.pairs, _ = load_pairs(data, tokenizer, args.max_length)
+        model = load_model(path, config)
+        if config.use_peft:
+            model = get_peft_model(model, get_peft_config(config))
+        args.max_length = None  # checked: SFTTrainer need not look for rows to cut
+        args.eval_strategy, args.load_best_model_at_end, args.early_stopping_patience = "no", False, None
+        with tempfile.TemporaryDirectory() as folder:
+            args.output_dir = folder
+            shared = {key: getattr(args, key) for key in SHARED} | {
+                "output_dir": folder,
+                "report_to": "none",
+                "max_length": None,
+            }
+            common = {"model": model, "train_dataset": self.rows, "processing_class": tokenizer}
+            self.ours = MidAlignTrainer(args=args, pairs=self.pairs, **common)
+            sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
+            self.sft = MidAlignTrainer(args=sft, **common)
+            self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
+        self.ours._pair_halves = 1
+        self.model, self.decoder, self.layer = self.ours.model.train(), decoder_of(model), args.align_layer
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0)
+        self.batch_size, self.pair_batch_size = args.per_device_train_batch_size, args.align_batch_size
+        order = torch.Generator().manual_seed(args.seed)
+        self.row_order = torch.randperm(len(self.rows), generator=order).tolist()
+        self.pair_order = torch.randperm(len(self.pairs), generator=order).tolist()
+
+    def task(self, who, count=None):
+        """A step on `count` rows (the recipe's when None), as ours, sft (ours without prefix sharing) or trl do it."""
+        trainer = getattr(self, who)
+        rows = [self.rows[i] for i in self.row_order[: count or self.batch_size]]
+        batch = trainer._prepare_inputs(trainer.data_collator([self._columns(row) for row in rows]))
+        tokens = sum(len(row["input_ids"]) for row in rows)
+        items = torch.tensor(sum(label != -100 for row in rows for label in row["labels"]))
+
+        def step():
+            trainer._metrics["train"].clear()
+            trainer._metrics["train"]["loss/task"].append(torch.zeros((), device=items.device))
+            return trainer.compute_loss(self.model, dict(batch), num_items_in_batch=items)
+
+        return Candidate(step, len(rows), tokens, batch["input_ids"].numel())
+
+    @staticmethod
+    def _columns(row):
+        return {key: row[key] for key in ("input_ids", "labels")}
+
+    def pair_half(self, who, count=None, stretch=1, layer=None):
+        """A step on `count` pairs, each sentence repeated `stretch` times, up to `layer`.
+
+        who: ours; naive (the whole model on padded sentences, output_hidden_states); bare (the same layers on the
+        same tokens as ours with no trainer, pooling or loss around).
+        """
+        layer = layer or self.layer
+        pairs = [self.pairs[i] for i in self.pair_order[: count or self.pair_batch_size]]
+        pairs = [pair | {side: pair[side] * stretch for side in ("source", "target")} for pair in pairs]
+        sentences = [pair[side] for side in ("source", "target") for pair in pairs]
+        tokens = sum(map(len, sentences))
+        if who == "naive":
+            chunks = [{key: value.to(self.model.device) for key, value in pad_sentences(sentences, 0).items()}]
+            step = partial(self._naive, chunks[0], layer)
+        else:
+            batch = self.ours._prepare_inputs(self.ours._collate_pairs(pairs))
+            chunks = batch["chunks"]
+            step = partial(getattr(self, f"_{who}"), batch, layer)
+        return Candidate(step, len(pairs), tokens, sum(chunk["input_ids"].numel() for chunk in chunks))
+
+    def _ours(self, batch, layer):
+        own, self.ours.align_layer = self.ours.align_layer, layer
+        loss = self.ours._align_loss(self.model, batch)
+        self.ours.align_layer = own
+        return loss
+
+    def _naive(self, batch, layer):
+        states = self.model(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer]
+        return self.ours._loss(*losses.mean_pool(states, batch["attention_mask"]).chunk(2), None)
+
+    def _bare(self, batch, layer):
+        with self._cut(layer):
+            return sum(self._run_bare(chunk) for chunk in batch["chunks"])
+
+    def _run_bare(self, chunk):
+        inputs = {"input_ids": chunk["input_ids"], "attention_mask": chunk["attention_mask"], "use_cache": False}
+        if "segments" in chunk:
+            inputs["attention_mask"] = self.ours._block_mask(chunk["segments"], chunk["segments"])
+            inputs["position_ids"] = chunk["position_ids"]
+        return self.decoder(**inputs).last_hidden_state.float().square().mean()
+
+    @contextmanager
+    def _cut(self, layer):
+        """The decoder without its upper layers and norm."""
+        decoder, layers, norm = self.decoder, self.decoder.layers, self.decoder.norm
+        decoder.layers, decoder.norm, decoder.config.num_hidden_layers = layers[:layer], torch.nn.Identity(), layer
+        try:
+            yield
+        finally:
+            decoder.layers, decoder.norm, decoder.config.num_hidden_layers = layers, norm, len(layers)
+
+    def micro_batch(self, who, laps=None):
+        """A whole micro-batch and optimizer step, from rows on.   who: ours, or plain (trl and naive)."""
+        laps = laps or Laps()
+        for half, make in (("task", self.task), ("pairs", self.pair_half)):
+            candidate = make("ours" if who == "ours" else {"task": "trl", "pairs": "naive"}[half])
+            laps.lap(f"{half}: collate")
+            with laps.inside(half, self.decoder, self.layer):
+                loss = candidate.step()
+            laps.lap(f"{half}: head and loss")
+            loss.backward()
+            laps.lap(f"{half}: backward")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        laps.lap("optimizer")
+
+    def breakdown(self, who, repeats):
+        """{phase: seconds} of `micro_batch`, the mean of `repeats`."""
+        laps = Laps()
+        for _ in range(repeats):
+            laps.last = _now()
+            self.micro_batch(who, laps)
+        return {name: seconds / repeats for name, seconds in laps.seconds.items()}
+
+    @contextmanager
+    def vocabulary(self, size):
+        """The model with `size` tokens, its own when None; new ones have random weights."""
+        if size is None:
+            yield
+            return
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        own = base.get_input_embeddings().num_embeddings
+        base.resize_token_embeddings(size, mean_resizing=False)
+        try:
+            yield
+        finally:
+            base.resize_token_embeddings(own, mean_resizing=False)
+
+    def gradient_difference(self):
+        """Largest entry by which the gradients of our task half and TRL's differ, relative to the largest entry.
+
+        Without dropout, which draws once for a shared prefix and once per row.
+        """
+        dropouts = {module: module.p for module in self.model.modules() if isinstance(module, torch.nn.Dropout)}
+        for module in dropouts:
+            module.p = 0.0
+        ours, plain = (self._gradients(self.task(who).step) for who in ("ours", "trl"))
+        for module, p in dropouts.items():
+            module.p = p
+        largest = max(gradient.abs().max() for gradient in plain.values())
+        return max((ours[name] - plain[name]).abs().max() / largest for name in plain).item()
+
+    def _gradients(self, step):
+        self.model.zero_grad(set_to_none=True)
+        step().backward()
+        gradients = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
+        self.model.zero_grad(set_to_none=True)
+        return gradients
+
+    def measure(self, candidates, repeats):
+        """{name: Candidate} -> {name: (median seconds, peak MiB above what was there)}, all in turn."""
+        taken, peaks = defaultdict(list), defaultdict(float)
+        for turn in range(repeats + 1):
+            for name, candidate in candidates.items():
+                seconds, peak = self._run(candidate.step)
+                if turn:  # the first turn warms up
+                    taken[name].append(seconds)
+                    peaks[name] = max(peaks[name], peak)
+        return {name: (statistics.median(taken[name]), peaks[name]) for name in candidates}
+
+    def _run(self, step):
+        self.model.zero_grad(set_to_none=True)
+        gc.collect()
+        before = _memory(reset=True)
+        start = _now()
+        loss = step()
+        if loss is not None:
+            loss.backward()
+        return _now() - start, _memory(reset=False) - before
+
+
+class Candidate:
+    """A step to time: `step()` gives a loss; rows (or pairs), tokens in them, tokens computed."""
+
+    def __init__(self, step, rows, tokens, computed):
+        self.step, self.rows, self.tokens, self.computed = step, rows, tokens, computed
+
+
+class Laps:
+    """Where the time goes: seconds since the last lap, by name."""
+
+    def __init__(self):
+        self.seconds, self.last = defaultdict(float), _now()
+
+    def lap(self, name):
+        now = _now()
+        self.seconds[name] += now - self.last
+        self.last = now
+
+    @contextmanager
+    def inside(self, half, decoder, layer):
+        """Laps at the first layer, the alignment layer and the last layer of a forward pass."""
+        layers, depth = decoder.layers, len(decoder.layers)
+        hooks = [
+            layers[0].register_forward_pre_hook(lambda *_: self.lap(f"{half}: embeddings and mask")),
+            layers[layer - 1].register_forward_hook(lambda *_: self.lap(f"{half}: layers 1-{layer}")),
+            layers[-1].register_forward_hook(lambda *_: self.lap(f"{half}: layers {layer + 1}-{depth}")),
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _now():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _memory(reset):
+    """Peak MiB since the last reset: of the GPU, else of the process (Linux; 0 elsewhere)."""
+    if torch.cuda.is_available():
+        if reset:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        if reset:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would hide what the next step asks for
+            Path("/proc/self/clear_refs").write_text("5")
+        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+    except OSError:
+        return 0.0

@@ -1,0 +1,118 @@
+"""The figures of `Bench` as tables for a terminal."""
+
+from rich.table import Table
+
+from midalign.training.bench import Bench
+
+NAMES = {
+    "task/ours": "task rows, midalign",
+    "task/trl": "task rows, trl.SFTTrainer",
+    "task/sft": "task rows, midalign without prefix sharing",
+    "pairs/ours": "pairs, midalign",
+    "pairs/naive": "pairs, output_hidden_states",
+    "pairs/bare": "pairs, the bare layers",
+}
+BAR = 40  # characters of the longest bar
+
+
+def bench_recipe(argv, against, repeats, growth):
+    """Measure a recipe's micro-batch; yields what there is to print as it comes.
+
+    argv: as `read_recipe` takes it.   against: some of trl, naive.   growth: also larger and smaller ones.
+    Raises InputError.
+    """
+    bench = Bench(argv)
+    candidates, measured = {}, {}
+    for name in sorted(against, reverse=True):  # one half after the other: a large step would leave cold caches
+        half = candidates_of(bench, name)
+        candidates |= half
+        measured |= bench.measure(half, repeats)
+    yield halves_table(candidates, measured)
+    if "trl" in against:
+        yield f"largest difference between the gradients of ours and TRL's: {bench.gradient_difference():.1e}, relative"
+    if {"trl", "naive"} <= set(against):
+        yield breakdown_table(bench, repeats)
+    if growth:
+        yield from growth_tables(bench, against, repeats)
+
+
+def candidates_of(bench, against):
+    """{name: Candidate} of the half that is compared with trl or naive."""
+    half, make = {"trl": ("task", bench.task), "naive": ("pairs", bench.pair_half)}[against]
+    return {name: make(name.split("/")[1]) for name in NAMES if name.startswith(half)}
+
+
+def halves_table(candidates, measured):
+    """Rows and tokens a second, padding, memory and time of each candidate, and its time beside ours."""
+    table = Table(title="forward and backward of one micro-batch, medians", title_justify="left")
+    table.add_column("")
+    for column in ("rows/s", "tokens/s", "computed", "padding %", "seconds", "peak MiB", "time / ours", "peak / ours"):
+        table.add_column(column, justify="right")
+    for name, candidate in candidates.items():
+        seconds, peak = measured[name]
+        own_seconds, own_peak = measured[name.split("/")[0] + "/ours"]
+        padding = max(0.0, 1 - candidate.tokens / candidate.computed)
+        table.add_row(
+            NAMES[name],
+            f"{candidate.rows / seconds:.2f}",
+            f"{candidate.tokens / seconds:.0f}",
+            f"{candidate.computed:,} of {candidate.tokens:,}",
+            f"{100 * padding:.1f}",
+            f"{seconds:.3f}",
+            f"{peak:,.0f}",
+            f"{seconds / own_seconds:.2f}",
+            f"{peak / own_peak:.2f}" if own_peak else "",
+        )
+    table.caption = "computed: tokens that go through the layers, of the tokens in the rows"
+    return table
+
+
+def growth_tables(bench, against, repeats):
+    """Seconds and memory of ours and of the plain path as one thing grows; a table for each."""
+    if "trl" in against:
+        rows = [max(bench.batch_size // 4, 1), max(bench.batch_size // 2, 1)]
+        yield _growth("task rows", rows, bench, repeats, bench.task, "trl", lambda n: {"count": n})
+    if "naive" not in against:
+        return
+    pairs, depth = bench.pair_batch_size, len(bench.decoder.layers)
+    larger = [size for size in (64_000, 128_000, 256_000) if size > bench.decoder.embed_tokens.num_embeddings]
+    for axis, values, changes in (
+        ("pairs", [pairs // 2, 2 * pairs], lambda n: {"count": n}),
+        ("layer", [max(depth // 4, 1), 3 * depth // 4], lambda n: {"layer": n}),
+        ("vocabulary", larger, lambda n: {"vocabulary": n}),
+        ("half the pairs, times the length", [1, 2, 4], lambda n: {"count": pairs // 2, "stretch": n}),
+    ):
+        yield _growth(axis, values, bench, repeats, bench.pair_half, "naive", changes)
+
+
+def _growth(axis, values, bench, repeats, make, plain, changes):
+    table = Table(title=f"as this grows: {axis}", title_justify="left")
+    for column in ("", "ours s", f"{plain} s", "time ratio", "ours MiB", f"{plain} MiB", "memory ratio"):
+        table.add_column(column, justify="right")
+    for value in values:
+        changed = changes(value)
+        with bench.vocabulary(changed.pop("vocabulary", None)):
+            measured = bench.measure({who: make(who, **changed) for who in ("ours", plain)}, repeats)
+        (seconds, peak), (other, other_peak) = measured["ours"], measured[plain]
+        figures = [f"{seconds:.3f}", f"{other:.3f}", f"{other / seconds:.2f}", f"{peak:,.0f}", f"{other_peak:,.0f}"]
+        table.add_row(f"{value:,}", *figures, f"{peak / other_peak:.2f}" if other_peak else "")
+    table.caption = f"time ratio: {plain} / ours; memory ratio: ours / {plain}"
+    return table
+
+
+def breakdown_table(bench, repeats):
+    """Where the time of a whole micro-batch goes, plain (TRL and the naive forward) and ours."""
+    found = {who: bench.breakdown(who, repeats) for who in ("plain", "ours")}
+    table = Table(title="one micro-batch and optimizer step, seconds", title_justify="left")
+    for column in ("phase", "plain", "", "ours", ""):
+        table.add_column(column, justify="left" if column == "" else "right")
+    longest = max(found["plain"].values())
+    for phase in dict.fromkeys([*found["plain"], *found["ours"]]):
+        cells = []
+        for seconds in (found[who].get(phase, 0.0) for who in ("plain", "ours")):
+            cells += [f"{seconds:.3f}", "█" * round(BAR * seconds / longest)]
+        table.add_row(phase, *cells)
+    plain, ours = (sum(found[who].values()) for who in ("plain", "ours"))
+    table.add_row("sum", f"{plain:.3f}", "", f"{ours:.3f}", "", style="bold")
+    table.caption = f"plain / ours: {plain / ours:.2f}"
+    return table

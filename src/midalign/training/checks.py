@@ -1,0 +1,54 @@
+"""What rows, pairs and a model must fulfil before they train together."""
+
+from midalign.data.schedule import require_full_batch
+from midalign.errors import InputError
+
+
+def check_pairs(args, pairs, eval_pairs):
+    """Refuse tokenised pairs that cannot train: needs no model, so it can run before one is loaded.
+
+    Raises InputError.
+    """
+    if args.align_schedule != "sft":
+        require_full_batch(len(pairs), args.align_batch_size, args.world_size)
+    if args.align_chunk_size and args.align_schedule != "joint" and args.world_size > 1:
+        raise InputError(
+            f"align_chunk_size on {args.world_size} processes needs the task half beside the pair half, found "
+            f"align_schedule {args.align_schedule}; use joint or delete align_chunk_size."
+        )
+    first = {pair[side][0] for pair in [*pairs, *eval_pairs] for side in ("source", "target")}
+    if args.align_pooling == "bos" and len(first) == 1:
+        raise InputError(
+            "align_pooling bos reads the first token, which is the same in every sentence with this tokenizer: "
+            "the loss would stay at ln(align_batch_size); use mean, weighted or last."
+        )
+
+
+def check_task_tokens(limit, longest, deepspeed):
+    """Refuse a task_tokens_per_batch that cannot be kept.   longest: tokens of the longest row.   Raises InputError."""
+    if limit and limit < longest:
+        raise InputError(f"task_tokens_per_batch is {limit}, but a row has {longest} tokens; raise it.")
+    if limit and deepspeed:
+        raise InputError(
+            "task_tokens_per_batch takes several backward passes in a micro-batch, which DeepSpeed counts as several "
+            "micro-batches; lower per_device_train_batch_size and raise gradient_accumulation_steps instead."
+        )
+
+
+def packs(key, wanted, config, longest):
+    """Whether to pack, and why not: (bool, None or the reason).
+
+    key: share_prefix or pack_pairs.   wanted: its value, None = where it is exact.   config: the decoder's.
+    longest: tokens of the longest row or sentence.   Raises InputError where it is wanted and would not be exact.
+    """
+    if wanted is False:
+        return False, None
+    reason = None
+    window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
+    if config._attn_implementation not in ("sdpa", "eager"):
+        reason = f"attn_implementation {config._attn_implementation} does not take a block mask, sdpa and eager do"
+    elif window is not None and longest > window:
+        reason = f"it is exact only within the sliding window of {window} tokens, but a row has {longest}"
+    if reason and wanted:
+        raise InputError(f"{key} is not possible: {reason}; delete {key}.")
+    return reason is None, reason

@@ -1,0 +1,69 @@
+"""The benchmark runs on any recipe, and what it compares computes the same."""
+
+import io
+import re
+import sys
+
+import pytest
+import torch
+from rich.console import Console
+
+from midalign import cli
+from midalign.training.bench import Bench
+from midalign.training.bench_tables import bench_recipe
+
+
+@pytest.fixture
+def bench(recipe):
+    return Bench([str(recipe("align_schedule: joint\n"))])
+
+
+def test_ours_and_trl_compute_the_same_gradient_on_the_same_rows(bench):
+    assert bench.gradient_difference() < 1e-5
+
+
+def test_ours_naive_and_bare_run_the_same_pairs(bench):
+    ours, naive, bare = (bench.pair_half(who) for who in ("ours", "naive", "bare"))
+    assert ours.rows == naive.rows == bare.rows == 4
+    assert ours.tokens == naive.tokens == bare.tokens
+    assert ours.computed == bare.computed <= naive.computed
+    torch.testing.assert_close(ours.step(), naive.step())  # the demo pairs of a batch hold no false negatives
+
+
+def test_the_bare_layers_leave_the_model_whole(bench):
+    decoder = bench.decoder
+    layers = decoder.layers
+    bench.pair_half("bare").step().backward()
+    assert decoder.layers is layers and decoder.config.num_hidden_layers == len(layers)
+
+
+def test_a_larger_vocabulary_is_taken_back(bench):
+    own = bench.decoder.embed_tokens.num_embeddings
+    with bench.vocabulary(own + 100):
+        assert bench.decoder.embed_tokens.num_embeddings == own + 100
+    assert bench.decoder.embed_tokens.num_embeddings == own
+
+
+def test_bench_of_a_recipe_prints_every_table(recipe):
+    console = Console(width=200, file=io.StringIO())
+    for part in bench_recipe([str(recipe()), "--align_batch_size", "3"], {"trl", "naive"}, 1, True):
+        console.print(part)
+    out = console.file.getvalue()
+    for name in ("trl.SFTTrainer", "output_hidden_states", "the bare layers", "task: backward", "grows: vocabulary"):
+        assert name in out
+    assert float(re.search(r"gradients of ours and TRL's: (\S+),", out)[1]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--against", "vllm"], "--against vllm: use trl, naive, trl,naive or lm_eval"),
+        (["--align_schedule", "sft"], "found align_schedule sft; add --align_schedule joint and pairs"),
+        (["--no_such_key", "1"], "unknown key no_such_key"),
+    ],
+)
+def test_what_cannot_be_measured_ends_in_one_sentence(options, message, recipe, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["midalign", "bench", str(recipe()), *options])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2 and message in capsys.readouterr().err
