@@ -6,34 +6,38 @@ accelerate launch src/run_midalign.py recipes/tiny/align.yaml [--key value ...]
 import json
 import logging
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
-from transformers.trainer_utils import get_last_checkpoint
 from trl import get_peft_config
 
 from midalign.config import resolve_layer
-from midalign.data.streams import load_pairs, load_task, read_locales
-from midalign.errors import InputError
+from midalign.data.checks import Sieve
+from midalign.data.streams import load_pairs, load_task, read_locales, scored_texts
+from midalign.errors import InputError, MidalignError
 from midalign.evaluation.transfer import group_of, score_locales, transfer_table
 from midalign.recipe import read_recipe
+from midalign.training.checkpoints import newest_whole, require_same, tear
 from midalign.training.checks import check_pairs
-from midalign.training.models import load_model, load_tokenizer, model_depth, model_path
+from midalign.training.guards import is_out_of_memory, out_of_memory
+from midalign.training.models import load_model, load_tokenizer, model_commit, model_depth, model_path
+from midalign.training.record import data_record, environment, resolved, write_record
 from midalign.training.trainer import MidAlignTrainer
 
-SCORES = "scores.json"
+SCORES, LEFT_OUT = "scores.json", "left_out.txt"
 logger = logging.getLogger("midalign")
 
 
 def main(argv):
-    """Run one recipe. Exit code 2 and one sentence when the user has something to mend."""
+    """Run one recipe. One sentence and the error's exit code (`midalign.errors`) when it cannot go on."""
     logging.basicConfig(format="%(message)s")
     logger.setLevel(logging.INFO)
     try:
         run(argv)
-    except InputError as error:
+    except MidalignError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
     return 0
 
 
@@ -42,6 +46,7 @@ def run(argv, show=True):
 
     show: print them as a table.
     """
+    started = time.time()
     given = _as_given(argv)  # now: the file may be edited while this runs
     data, training, model = read_recipe(argv)
     baseline_argv = _baseline_argv(argv, data, training)
@@ -53,15 +58,24 @@ def run(argv, show=True):
     evaluate = training.eval_strategy != "no"
     processes = training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):  # the others read what the first has made
-        task, held_out_task = load_task(data, tokenizer, training.max_length, evaluate, processes)
-        pairs, held_out_pairs = load_pairs(data, tokenizer, training.max_length, processes)
+        sieve, texts = Sieve(data.on_bad_row), scored_texts(data)
+        task, held_out_task = load_task(data, tokenizer, training.max_length, evaluate, sieve, texts, processes)
+        pairs, held_out_pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
+        sieve.settle()
     check_pairs(training, pairs, held_out_pairs)
+    made_from = {"recipe": resolved(data, training, model), "data": data_record(task, pairs)}
+    if checkpoint:
+        require_same(checkpoint, made_from)
+        training.eval_on_start = False  # it has been
+    if training.process_index == 0 and sieve.left_out:
+        Path(training.output_dir, LEFT_OUT).write_text("\n".join(sieve.left_out) + "\n", encoding="utf-8")
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     to_score = {locale: read_locales(data, [locale], "test", data.score_rows) for locale in data.score_languages or ()}
     baseline = _scores_of(baseline_argv) if baseline_argv else None
 
     if training.process_index == 0:
-        logger.info("%s: %s", training.output_dir, _plan(training, task, pairs))
+        counts = f"{len(task):,} task rows, {len(pairs):,} pairs, layer {training.align_layer}"
+        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, _step_holds(training))
     try:
         trainer = MidAlignTrainer(
             model=load_model(path, model),
@@ -75,14 +89,36 @@ def run(argv, show=True):
         )
     except (ValueError, RuntimeError, ImportError) as error:  # a setting that TRL, PEFT or a logger refuses
         raise InputError(" ".join(str(error).split())) from error
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.made_from = made_from
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(training) from error
+        raise
     trainer.save_model()
     trainer.save_state()
-    if not to_score:
-        return {}
-
-    scores = score_locales(trainer.model, tokenizer, to_score)
+    scores = score_locales(trainer.model, tokenizer, to_score) if to_score else {}
     if trainer.is_world_process_zero():
+        record = {
+            **made_from,
+            **environment(),
+            "given": given,
+            "model": {"name": path, "commit": model_commit(path, model.model_revision)},
+            "languages": sorted(
+                {locale.split("-")[0] for locale in data.task_languages} | made_from["data"]["pairs"].keys()
+            ),
+            "processes": training.world_size,
+            "steps": trainer.state.global_step,
+            "step_holds": _step_holds(training),
+            "resumed_from": checkpoint,
+            "left_out": len(sieve.left_out),
+            "seconds": round(time.time() - started, 1),
+            "metrics": trainer.state.log_history[-3:],
+            "scores": scores,
+        }
+        write_record(training.output_dir, record)
+    if scores and trainer.is_world_process_zero():
         record = {"scores": scores, "recipe": given}
         Path(training.output_dir, SCORES).write_text(json.dumps(record, indent=1), encoding="utf-8")
         if show:
@@ -105,10 +141,13 @@ def _checkpoint(training):
     if wanted is None or wanted.lower() == "false":
         return None
     if wanted.lower() != "true":
-        if not Path(wanted, "trainer_state.json").is_file():
-            raise InputError(f"resume_from_checkpoint {wanted} is no checkpoint folder; name one or say true.")
+        missing = tear(wanted)
+        if missing:
+            raise InputError(f"resume_from_checkpoint {wanted} is not whole, {missing}; name one or say true.")
         return wanted
-    newest = get_last_checkpoint(training.output_dir)
+    newest, torn = newest_whole(training.output_dir)
+    for sentence in torn:
+        logger.warning("%s.", sentence)
     if newest is None:
         raise InputError(f"{training.output_dir} holds no checkpoint to resume from; delete resume_from_checkpoint.")
     return newest
@@ -164,17 +203,16 @@ def _as_given(argv):
         return list(argv)
 
 
-def _plan(args, task, pairs):
+def _step_holds(args):
     """What one optimizer step holds, over all processes."""
     batches = args.gradient_accumulation_steps * args.world_size
     rows, halves = args.per_device_train_batch_size * batches, -(-batches // args.align_every)
-    text = {
+    return {
         "sft": "{rows} task rows",
         "joint": "{rows} task rows and {halves} x {size} pairs",
         "alternate": "{rows} task rows or {batches} x {size} pairs, in turn",
         "align_only": "{batches} x {size} pairs",
     }[args.align_schedule].format(rows=rows, halves=halves, batches=batches, size=args.align_batch_size)
-    return f"{len(task):,} task rows, {len(pairs):,} pairs, layer {args.align_layer}; an optimizer step holds {text}."
 
 
 if __name__ == "__main__":

@@ -99,15 +99,54 @@ def test_training_stops_early_and_keeps_the_best_step_on_the_metric_of_choice(re
     assert state["best_metric"] == min(align)
 
 
-def test_resuming_goes_on_from_the_newest_checkpoint(recipe, tmp_path):
+@pytest.fixture
+def with_checkpoints(recipe):
+    """A recipe of three steps with a checkpoint after each."""
     text = recipe().read_text().replace('save_strategy: "no"', "save_strategy: steps\nsave_steps: 1")
-    recipe().write_text(text)
-    assert run_midalign.main([str(tmp_path / "recipe.yaml")]) == 0
-    assert (
-        run_midalign.main([str(tmp_path / "recipe.yaml"), "--max_steps", "3", "--resume_from_checkpoint", "true"]) == 0
-    )
-    history = json.loads((tmp_path / "recipe" / "trainer_state.json").read_text())["log_history"]
+    path = recipe()
+    path.write_text(text.replace("max_steps: 2", "max_steps: 3"))
+    return path
+
+
+def test_resuming_goes_on_from_the_newest_whole_checkpoint(with_checkpoints, tmp_path, caplog):
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    out = tmp_path / "recipe"
+    weights = (out / "adapter_model.safetensors").read_bytes()
+    (out / "checkpoint-3" / "optimizer.pt").unlink()
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
+    assert "checkpoint-3 is not whole, optimizer.pt is missing; passed over" in caplog.text
+    history = json.loads((out / "trainer_state.json").read_text())["log_history"]
     assert [entry["step"] for entry in history if "loss/task" in entry] == [1, 2, 3]
+    assert (out / "adapter_model.safetensors").read_bytes() == weights
+    assert json.loads((out / "run.json").read_text())["resumed_from"].endswith("checkpoint-2")
+
+
+def test_resuming_a_finished_run_changes_nothing(with_checkpoints, tmp_path):
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    weights = (tmp_path / "recipe" / "adapter_model.safetensors").read_bytes()
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
+    assert (tmp_path / "recipe" / "adapter_model.safetensors").read_bytes() == weights
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--learning_rate", "0.5"], "learning_rate was 2e-05, is 0.5"),
+        (["--align_schedule", "alternate"], "align_schedule was 'joint', is 'alternate'"),
+        (["--max_steps", "5"], "max_steps was 3, is 5"),
+        (["--task_rows", "15"], "task_rows was 16, is 15"),
+    ],
+)
+def test_a_changed_run_does_not_go_on_from_a_checkpoint(change, message, with_checkpoints, capsys):
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true", *change]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_what_does_not_touch_the_weights_may_change_between_two_parts_of_a_run(with_checkpoints):
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    free = ["--logging_steps", "2", "--save_total_limit", "1", "--score_rows", "1"]
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true", *free]) == 0
 
 
 def test_pairs_that_cannot_train_are_refused_before_any_weights_are_read(recipe, tmp_path, capsys):
@@ -130,7 +169,10 @@ def test_pairs_that_cannot_train_are_refused_before_any_weights_are_read(recipe,
         (["--output_dir", "/dev/null/x"], "output_dir /dev/null/x: Not a directory"),
         (["--report_to", "comet_ml"], "comet"),
         (["--resume_from_checkpoint", "true"], "holds no checkpoint to resume from"),
-        (["--resume_from_checkpoint", "/no/checkpoint"], "/no/checkpoint is no checkpoint folder"),
+        (
+            ["--resume_from_checkpoint", "/no/checkpoint"],
+            "/no/checkpoint is not whole, it has no readable midalign.json",
+        ),
         (["--attn_implementation", "flash_attention_2"], "FlashAttention2"),
     ],
 )

@@ -56,6 +56,13 @@ class DataConfig:
     align_eval_pairs: int = field(
         default=100, metadata={"help": "Pairs of each language always kept out of training, for eval/align."}
     )
+    on_bad_row: Literal["error", "skip"] = field(
+        default="error",
+        metadata={
+            "help": "What a row or pair that cannot be used does, a training row with the text of a test row "
+            "included: error stops the run before it starts, skip leaves it out and lists it."
+        },
+    )
     score_languages: list[str] | None = field(
         default=None, metadata={"help": "Locales whose test rows are generated and scored after training."}
     )
@@ -134,6 +141,10 @@ class MidAlignConfig(SFTConfig):
             "stays that of one chunk, whatever align_batch_size."
         },
     )
+    # What transformers leaves out: a resumed run must remember how long it has waited for a better metric,
+    restore_callback_states_from_checkpoint: bool = field(default=True, metadata={"help": "As in transformers."})
+    # and a loss that is no number must be seen, not averaged away.
+    logging_nan_inf_filter: bool = field(default=False, metadata={"help": "As in transformers."})
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Stop after this many evaluations without a better metric_for_best_model."},
@@ -143,6 +154,8 @@ class MidAlignConfig(SFTConfig):
         metric = self.metric_for_best_model
         if metric is not None and self.greater_is_better is None:  # transformers guesses True for `task`
             self.greater_is_better = "retrieval_at_1" in metric
+        if self.align_schedule in ("alternate", "align_only") and self.ddp_find_unused_parameters is None:
+            self.ddp_find_unused_parameters = True  # alignment steps leave the upper layers alone
         # TRL turns bf16 on everywhere; transformers then refuses to start on a CPU.
         if self.bf16 is None:
             on_cpu = self.use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
@@ -150,28 +163,6 @@ class MidAlignConfig(SFTConfig):
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         super().__post_init__()
 
-
-# Keys of SFTConfig that our data path would ignore or that would change the experiment behind its back.
-REFUSED = {
-    "packing": "rows are never packed across examples",
-    "eval_packing": "rows are never packed across examples",
-    "padding_free": "rows are padded or share their prefix",
-    "assistant_only_loss": "the loss is on the answer tokens already",
-    "completion_only_loss": "the loss is on the answer tokens already",
-    "dataset_text_field": "rows come from `task` and `task_data`",
-    "dataset_kwargs": "rows come from `task` and `task_data`",
-    "shuffle_dataset": "rows are shuffled anew in every epoch from the seed",
-    "truncation_mode": "a row longer than max_length is an error, never cut",
-    "train_sampling_strategy": "rows are shuffled anew in every epoch from the seed",
-    "dataloader_drop_last": "the last rows of an epoch are used",
-    "eos_token": "the tokenizer's own end of turn is used",
-    "chat_template_path": "the tokenizer's own chat template is used; save one into the model folder",
-    "trust_remote_code": "no code from a model repository is run",
-    "model_init_kwargs": "use dtype, attn_implementation and model_revision",
-    "use_liger_kernel": "the early exit needs the stock forward pass",
-    "label_smoothing_factor": "the task loss is plain cross entropy",
-    "auto_find_batch_size": "a changed batch size is a different experiment",
-}
 
 METRICS = ("loss", "task", "align", "retrieval_at_1")
 

@@ -1,5 +1,31 @@
-"""The one error that users see. A file of its own, so that what needs no torch can raise it."""
+"""What a run can end with, each with the exit code of the program."""
 
 
-class InputError(ValueError):
-    """A mistake in a recipe or a data file. Shown as one sentence, without a traceback; exit code 2."""
+class MidalignError(Exception):
+    """One sentence: what was found, what is allowed, what to change."""
+
+    exit_code = 1
+
+
+class InputError(MidalignError, ValueError):
+    """The user has something to mend before the run can start."""
+
+    exit_code = 2
+
+
+class NotFiniteError(MidalignError):
+    """A loss or gradient is NaN or infinite."""
+
+    exit_code = 3
+
+
+class OutOfMemoryError(MidalignError):
+    """The step does not fit the device."""
+
+    exit_code = 4
+
+
+class NoSignalError(MidalignError):
+    """The alignment loss teaches nothing."""
+
+    exit_code = 5

@@ -10,8 +10,30 @@ import yaml
 from transformers import HfArgumentParser
 from trl import ModelConfig
 
-from midalign.config import REFUSED, DataConfig, MidAlignConfig, check
+from midalign.config import DataConfig, MidAlignConfig, check
 from midalign.errors import InputError
+
+# Keys of SFTConfig that our data path would ignore or that would change the experiment behind its back.
+REFUSED = {
+    "packing": "rows are never packed across examples",
+    "eval_packing": "rows are never packed across examples",
+    "padding_free": "rows are padded or share their prefix",
+    "assistant_only_loss": "the loss is on the answer tokens already",
+    "completion_only_loss": "the loss is on the answer tokens already",
+    "dataset_text_field": "rows come from `task` and `task_data`",
+    "dataset_kwargs": "rows come from `task` and `task_data`",
+    "shuffle_dataset": "rows are shuffled anew in every epoch from the seed",
+    "truncation_mode": "a row longer than max_length is an error, never cut",
+    "train_sampling_strategy": "rows are shuffled anew in every epoch from the seed",
+    "dataloader_drop_last": "the last rows of an epoch are used",
+    "eos_token": "the tokenizer's own end of turn is used",
+    "chat_template_path": "the tokenizer's own chat template is used; save one into the model folder",
+    "trust_remote_code": "no code from a model repository is run",
+    "model_init_kwargs": "use dtype, attn_implementation and model_revision",
+    "use_liger_kernel": "the early exit needs the stock forward pass",
+    "label_smoothing_factor": "the task loss is plain cross entropy",
+    "auto_find_batch_size": "a changed batch size is a different experiment",
+}
 
 
 def read_recipe(argv):
@@ -46,6 +68,9 @@ def read_recipe(argv):
 class _Parser(HfArgumentParser):
     def error(self, message):
         found = re.match(r"argument --(\w+)\S*: invalid (?:(\w+) value: (.*)|choice: (\S+) \((.*)\))$", message)
+        truth = re.match(r"argument --(\w+)\S*: Truthy value expected: got (.*) but", message)
+        if truth:
+            raise InputError(f"{truth[1]}: found {truth[2]!r}; give it true or false.")
         if not found:
             raise InputError(message.removeprefix("argument --") + "; mend it in the recipe or on the command line.")
         key, kind, value, choice, choices = found.groups()

@@ -57,6 +57,23 @@ def test_other_texts_another_template_and_another_vocabulary_are_made_anew(token
     assert len(kept(cache)) == 4
 
 
+def test_a_tokenizer_that_is_changed_in_place_makes_its_rows_anew(tokenizer):
+    own = copy.deepcopy(tokenizer)
+    chats = [example(text) for text in TEXTS]
+    prepared(own, chats, example_columns)
+    own.chat_template = "#" + own.chat_template
+    assert list(prepared(own, chats, example_columns)["input_ids"]) == [
+        example_ids(own, chat)["input_ids"] for chat in chats
+    ]
+
+
+def test_a_half_deleted_entry_is_made_anew(tokenizer, cache):
+    prepared(tokenizer, TEXTS, sentence_columns)
+    (entry,) = cache.iterdir()
+    (entry / "state.json").unlink()
+    assert list(prepared(tokenizer, TEXTS, sentence_columns)["input_ids"]) == sentence_ids(tokenizer, TEXTS)
+
+
 def test_several_processes_make_the_same_rows_in_the_same_order(tokenizer):
     chats = [example("x" * i) for i in range(7)]
     rows = prepared(tokenizer, chats, example_columns, processes=2)

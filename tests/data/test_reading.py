@@ -20,8 +20,8 @@ def write(path, *rows):
 
 
 def test_rows_come_from_one_file_per_partition(tmp_path):
-    write(tmp_path / "de-DE" / "test.jsonl", ROW)
-    assert task_rows(str(tmp_path), "de-DE", "test", "main") == [ROW]
+    file = write(tmp_path / "de-DE" / "test.jsonl", ROW | {"worker_id": 3})
+    assert task_rows(str(tmp_path), "de-DE", "test", "main") == [ROW | {"place": f"{file} line 1"}]
 
 
 def test_rows_come_from_one_file_per_locale_with_massives_name_for_validation(tmp_path):
@@ -31,7 +31,7 @@ def test_rows_come_from_one_file_per_locale_with_massives_name_for_validation(tm
 
 def test_an_id_that_two_rows_have_is_refused(tmp_path):
     write(tmp_path / "de-DE" / "test.jsonl", ROW, ROW)
-    with pytest.raises(InputError, match=f"has 1 ids twice, {ROW['id']} first"):
+    with pytest.raises(InputError, match="line 2 has id 1, which an earlier row has too"):
         task_rows(str(tmp_path), "de-DE", "test", "main")
 
 
@@ -53,7 +53,8 @@ def test_a_hub_data_set_that_cannot_be_read_is_refused():
 
 def test_english_becomes_the_target_whichever_column_it_came_in(tmp_path):
     turned = {"id": "a", "source": "yes", "target": "ja", "source_lang": "en", "target_lang": "de"}
-    assert read_pairs([str(write(tmp_path / "p.jsonl", turned))]) == [PAIR]
+    file = write(tmp_path / "p.jsonl", turned)
+    assert read_pairs([str(file)]) == [PAIR | {"place": f"{file} line 1"}]
 
 
 def test_a_folder_of_pairs_is_read_whole(tmp_path):
@@ -68,7 +69,7 @@ def test_a_folder_of_pairs_is_read_whole(tmp_path):
         (["{broken"], "line 1 is not JSON"),
         ([PAIR, {**PAIR, "target": None}], 'line 2 has no text in "target"'),
         ([{**PAIR, "source": "  "}], 'line 1 has no text in "source"'),
-        (["[1, 2]"], 'line 1 has no text in "id"'),
+        (["[1, 2]"], "line 1 is no object"),
         ([{**PAIR, "source_lang": 3}], 'line 1 has no text in "source_lang"'),
     ],
 )
@@ -83,10 +84,10 @@ def test_missing_and_undecodable_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         read_pairs([str(tmp_path / "absent.jsonl")])
     (tmp_path / "latin.jsonl").write_bytes(b"\xe4")
-    with pytest.raises(InputError, match="byte 0 is not UTF-8"):
+    with pytest.raises(InputError, match="line 1 has byte 0 that is not UTF-8"):
         read_pairs([str(tmp_path / "latin.jsonl")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"holds no \.jsonl file"):
+    with pytest.raises(InputError, match=r"has no file ending in \.jsonl"):
         read_pairs([str(tmp_path / "empty")])
 
 
@@ -129,7 +130,7 @@ def test_a_language_that_is_only_measured_needs_no_pairs_left():
     [
         (ROW | {"partition": "train"}, "has no row with partition test"),
         (ROW | {"locale": "sw-KE"}, "line 1 has locale sw-KE, but de-DE was asked for"),
-        (ROW | {"annot_utt": "[device_type : licht aus"}, "line 1: annot_utt"),
+        (ROW | {"annot_utt": "[device_type : licht aus"}, "line 1 has a bad annotation: annot_utt"),
     ],
 )
 def test_rows_that_cannot_be_learned_are_named(row, message, tmp_path):
@@ -156,4 +157,4 @@ def test_a_hub_data_set_without_massives_columns_is_refused(monkeypatch):
 def test_a_hub_data_set_gives_the_rows_of_its_split(monkeypatch):
     table = datasets.Dataset.from_list([ROW | {"worker_id": "7"}])
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
-    assert task_rows("some/data", "de-DE", "test", "main") == [ROW]
+    assert task_rows("some/data", "de-DE", "test", "main") == [ROW | {"place": "some/data, split test, row 0,"}]

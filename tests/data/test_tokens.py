@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from trl import SFTConfig, SFTTrainer
 
-from midalign.data.tokens import example_ids, pair_rows, prompt_ids, require_length, sentence_ids
+from midalign.data.checks import Sieve
+from midalign.data.tokens import example_ids, pair_rows, prompt_ids, sentence_ids
 from midalign.errors import InputError
 
 EXAMPLE = {
@@ -64,18 +65,11 @@ def test_a_sentence_has_no_chat_template_and_no_end_of_turn(tokenizer):
 
 def test_equal_texts_share_a_number_across_pairs_and_sides(tokenizer):
     pairs = [
-        {"source": "ja", "target": "yes", "source_lang": "de"},
-        {"source": "jo", "target": "yes", "source_lang": "sv"},
+        {"source": "ja", "target": "yes", "source_lang": "de", "place": "1"},
+        {"source": "jo", "target": "yes", "source_lang": "sv", "place": "2"},
     ]
-    first, second = pair_rows(pairs, None, partial(sentence_ids, tokenizer))
+    first, second = pair_rows(pairs, None, partial(sentence_ids, tokenizer), Sieve())
     assert first["target_text"] == second["target_text"] != first["source_text"] != second["source_text"]
-
-
-def test_a_row_longer_than_max_length_is_refused_not_cut():
-    require_length([[1, 2, 3]], 3, "a task row")
-    require_length([[1, 2, 3]], None, "a task row")
-    with pytest.raises(InputError, match="a task row has 3 tokens, but max_length is 2"):
-        require_length([[1], [1, 2, 3]], 2, "a task row")
 
 
 def test_a_template_that_rewrites_the_prompt_is_refused(tokenizer):

@@ -8,6 +8,8 @@ per row.
 Legend: R packed sequences, N tokens of each, B pairs, T tokens of the longest sentence.
 """
 
+from itertools import pairwise
+
 import torch
 
 
@@ -20,11 +22,13 @@ def prefix_groups(rows):
     rows = sorted(rows, key=lambda row: row["input_ids"])  # rows that share most become neighbours
     # best[i]: (tokens saved in the first i rows, where their last group starts, its prefix)
     best = [(0, 0, 0)]
+    own = [_untrained(row) for row in rows]
+    common = [_common(*neighbours) for neighbours in pairwise(rows)]
     for end in range(1, len(rows) + 1):
-        prefix, options = None, []
+        prefix, options = own[end - 1], []
         for start in range(end - 1, -1, -1):
-            own = _untrained(rows[start])
-            prefix = own if prefix is None else min(prefix, own, _common(rows[start], rows[start + 1]))
+            if start < end - 1:
+                prefix = min(prefix, own[start], common[start])
             options.append((best[start][0] + (end - start - 1) * prefix, start, prefix))
         best.append(max(options))
     groups, end = [], len(rows)

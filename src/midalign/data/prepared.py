@@ -1,6 +1,5 @@
 """Tokenised once: rows are kept on disk under the hash of everything that goes into them."""
 
-import functools
 import hashlib
 import json
 import logging
@@ -25,11 +24,13 @@ def prepared(tokenizer, items, make, processes=None):
     Kept in the cache folder of `datasets` (HF_DATASETS_CACHE), under midalign; to be deleted at any time. Not kept
     for a tokenizer without the `tokenizers` backend: its rules cannot be hashed.
     """
-    if not tokenizer.is_fast:
+    if not items or not tokenizer.is_fast:
         return Dataset.from_dict(make(tokenizer, items))
     folder = Path(datasets.config.HF_DATASETS_CACHE, "midalign", _key(tokenizer, items, make))
-    if folder.is_dir():
+    try:
         return Dataset.load_from_disk(str(folder))
+    except (OSError, ValueError):  # not there, half deleted, or somebody else's
+        pass
     table = Dataset.from_dict({"item": range(len(items))}).map(
         lambda batch: make(tokenizer, [items[i] for i in batch["item"]]),
         batched=True,
@@ -42,6 +43,7 @@ def prepared(tokenizer, items, make, processes=None):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as new:
             table.save_to_disk(new)
+            os.chmod(new, folder.parent.stat().st_mode & 0o777)  # a temporary folder is its owner's alone
             os.rename(new, folder)  # whole or not at all, also with several processes
             Path(new).mkdir()  # for TemporaryDirectory to take away
     except OSError as error:
@@ -56,7 +58,6 @@ def _key(tokenizer, items, make):
     return digest.hexdigest()[:40]  # `datasets` adds to it and allows 64 in all
 
 
-@functools.lru_cache(maxsize=1)
 def _tokenizer_digest(tokenizer):
     """Of its rules, its chat template, its settings, and the code that applies them."""
     settings = {"class": type(tokenizer).__name__, "template": tokenizer.chat_template, **tokenizer.init_kwargs}

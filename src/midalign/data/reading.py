@@ -1,67 +1,76 @@
 """Task rows and translation pairs from files, the hub or the embedded corpus.
 
-A task row is a dict in MASSIVE's format; `id`, `locale`, `partition`, `utt` and `annot_utt` are read. A pair is
-a dict with `id`, `source`, `target`, `source_lang` and `target_lang`, the English side always as target.
+A task row is a dict in MASSIVE's format with `id`, `locale`, `partition`, `utt` and `annot_utt`. A pair is a dict with
+`id`, `source`, `target`, `source_lang` and `target_lang`, the English side always as target. Both have a `place`: the
+file and line, or whatever else they are found by.
 """
 
 import hashlib
-import json
-from collections import Counter, defaultdict
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 import datasets
 
 from midalign.data import demo
+from midalign.data.checks import PAIR_FIELDS, TASK_FIELDS, Sieve, field_problem, pair_problem, repeated, task_problem
+from midalign.data.files import SUFFIXES, records
 from midalign.errors import InputError
-from midalign.tasks.massive import LOCALES, parse
-
-ROW_FIELDS = ("id", "locale", "partition", "utt", "annot_utt")
-PAIR_FIELDS = ("id", "source", "target", "source_lang", "target_lang")
+from midalign.tasks.massive import LOCALES
 
 
-def task_rows(source, locale, partition, revision):
+def task_rows(source, locale, partition, revision, sieve=None):
     """Rows of one locale, at least one.   partition: train, validation or test (MASSIVE writes `dev` in the rows).
 
     source: `demo`; a folder with <locale>/<partition>.jsonl, or with <locale>.jsonl holding all partitions as
-    Amazon ships it; or a hub data set, read at `revision` from its Parquet branch so that no script runs.
-    Raises InputError, also for a row of another locale and for a broken bracket annotation.
+    Amazon ships it (also .jsonl.gz and .parquet); or a hub data set, read at `revision` from its Parquet branch so
+    that no script runs.   sieve: takes the bad rows, and is settled by the caller; without one they are refused.
+    Raises InputError.
     """
     value = {"validation": "dev"}.get(partition, partition)
     if source == "demo":
         _require_known(locale, demo.DEMO_LOCALES, "the demo corpus")
-        return demo.rows(locale, value)
+        return [row | {"place": f"demo row {row['id']}"} for row in demo.rows(locale, value)]
     _require_known(locale, LOCALES, "MASSIVE")
-    folder = Path(source)
-    if folder.is_dir():
-        file = folder / locale / f"{partition}.jsonl"
-        if not file.is_file():
-            file = folder / f"{locale}.jsonl"
-        if not file.is_file():
-            raise InputError(
-                f"task_data {source} has neither {locale}/{partition}.jsonl nor {locale}.jsonl; "
-                "add one or name another locale."
-            )
-        rows = [_checked(row, locale, f"{file} line {number}") for number, row in read_lines(file, ROW_FIELDS)]
-        where = str(file)
-    else:
-        rows, where = _hub_rows(source, locale, partition, revision), f"{source}, split {partition},"
+    found, where = _found(source, locale, partition, revision)
+    own = sieve or Sieve()
+    rows = _with_fields(found, TASK_FIELDS, own)
+    rows = own.keep(rows, partial(task_problem, locale=locale))
     rows = [row for row in rows if row["partition"] == value]
+    rows = own.keep(rows, repeated(lambda row: row["id"]))
+    if not (sieve and rows):
+        own.settle()
     if not rows:
         raise InputError(f"{where} has no row with partition {value}; add some or name another locale.")
-    twice = [name for name, times in Counter(row["id"] for row in rows).items() if times > 1]
-    if twice:
-        raise InputError(f"{where} has {len(twice)} ids twice, {twice[0]} first; every row needs its own.")
     return rows
 
 
-def _checked(row, locale, where):
-    if row["locale"] != locale:
-        raise InputError(f"{where} has locale {row['locale']}, but {locale} was asked for; keep locales apart.")
-    try:
-        parse(row["annot_utt"])
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
-    return row
+def _found(source, locale, partition, revision):
+    """(what stands where the rows should be, as `files.records` gives it; a name of the place)."""
+    folder = Path(source)
+    if not folder.is_dir():
+        return _hub_records(source, locale, partition, revision), f"{source}, split {partition},"
+    for stem in (f"{locale}/{partition}", locale):
+        for suffix in SUFFIXES:
+            file = folder / f"{stem}{suffix}"
+            if file.is_file():
+                return records(file), str(file)
+    raise InputError(
+        f"task_data {source} has neither {locale}/{partition}.jsonl nor {locale}.jsonl (or .jsonl.gz, .parquet); "
+        "add one or name another locale."
+    )
+
+
+def _with_fields(found, fields, sieve):
+    """The records that are objects with text in all fields, as rows that know their place."""
+    rows = []
+    for place, record, problem in found:
+        problem = problem or field_problem(record, fields)
+        if problem:
+            sieve.left_out.append(f"{place} {problem}")
+        else:
+            rows.append({**{field: record[field] for field in fields}, "place": place})
+    return rows
 
 
 def find_locale(name):
@@ -79,7 +88,7 @@ def _require_known(locale, known, where):
         raise InputError(f"locale {locale} is not in {where}; use any of {', '.join(known)}.")
 
 
-def _hub_rows(source, locale, partition, revision):
+def _hub_records(source, locale, partition, revision):
     try:
         table = datasets.load_dataset(source, locale, split=partition, revision=revision)
     except Exception as error:  # the hub raises a dozen types; each means that nothing was read
@@ -87,32 +96,34 @@ def _hub_rows(source, locale, partition, revision):
             f"task_data {source} is no folder here and could not be read from the hub "
             f"({type(error).__name__}); name a folder with <locale>/{partition}.jsonl, or check name and network."
         ) from error
-    missing = [field for field in ROW_FIELDS if field not in table.column_names]
+    missing = [field for field in TASK_FIELDS if field not in table.column_names]
     if missing:
-        raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(ROW_FIELDS)}.")
-    rows = [{field: row[field] for field in ROW_FIELDS} for row in table]
-    for number, row in enumerate(rows):
-        _require_text(row, ROW_FIELDS, f"{source}, split {partition}, row {number}")
-    return [_checked(row, locale, f"{source}, row {row['id']}") for row in rows]
+        raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(TASK_FIELDS)}.")
+    return [(f"{source}, split {partition}, row {number},", row, None) for number, row in enumerate(table)]
 
 
-def read_pairs(sources):
-    """All translation pairs of JSONL files, folders of them, or `demo`, the English side as target.
+def read_pairs(sources, sieve=None):
+    """All pairs of JSONL, JSONL.gz or Parquet files, folders of them, or `demo`, the English side as target.
 
-    Raises InputError.
+    sieve: takes the bad ones, and is settled by the caller; without one they are refused. Raises InputError.
     """
+    own = sieve or Sieve()
     pairs = []
     for source in sources:
         if source == "demo":
-            pairs += demo.pairs([locale.split("-")[0] for locale in demo.DEMO_LOCALES if locale != "en-US"])
+            made = demo.pairs([locale.split("-")[0] for locale in demo.DEMO_LOCALES if locale != "en-US"])
+            pairs += [pair | {"place": f"demo pair {pair['id']}"} for pair in made]
             continue
         path = Path(source)
-        files = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        files = sorted(f for f in path.iterdir() if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
         if not files:
-            raise InputError(f"align_data {source} holds no .jsonl file; name a folder that does.")
+            raise InputError(f"align_data {source} has no file ending in {', '.join(SUFFIXES)}; name one that does.")
         for file in files:
-            pairs += [_english_last(pair, f"{file} line {n}") for n, pair in read_lines(file, PAIR_FIELDS)]
-    return pairs
+            pairs += own.keep(_with_fields(records(file), PAIR_FIELDS, own), pair_problem)
+    pairs = own.keep(pairs, repeated(lambda pair: (pair["id"], pair["source_lang"], pair["target_lang"])))
+    if not sieve:
+        own.settle()
+    return [_english_last(pair) for pair in pairs]
 
 
 def of_languages(pairs, languages):
@@ -124,47 +135,12 @@ def of_languages(pairs, languages):
     return [pair for pair in pairs if pair["source_lang"] in languages]
 
 
-def _english_last(pair, where):
+def _english_last(pair):
     """The anchor of the loss is the non-English side, whichever column it came in."""
-    if (pair["source_lang"] == "en") == (pair["target_lang"] == "en"):
-        raise InputError(
-            f"{where} is a pair of {pair['source_lang']} and {pair['target_lang']}; exactly one side must be en."
-        )
     if pair["target_lang"] == "en":
         return pair
-    return {
-        "id": pair["id"],
-        "source": pair["target"],
-        "target": pair["source"],
-        "source_lang": pair["target_lang"],
-        "target_lang": pair["source_lang"],
-    }
-
-
-def read_lines(path, required):
-    """(line number, object) of a JSONL file whose objects hold text in every `required` field."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a JSONL file that can be read.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8.") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", type(error).__name__)
-            raise InputError(f"{path} line {number} is not JSON ({reason}); write one object per line.") from error
-        _require_text(row, required, f"{path} line {number}")
-        yield number, row
-
-
-def _require_text(row, required, where):
-    for field in required:
-        if not isinstance(row, dict) or not isinstance(row.get(field), str) or not row[field].strip():
-            raise InputError(f'{where} has no text in "{field}"; every line needs {", ".join(required)}.')
+    turned = {"source": "target", "target": "source", "source_lang": "target_lang", "target_lang": "source_lang"}
+    return pair | {to: pair[of] for to, of in turned.items()}
 
 
 def hold_out(pairs, per_language, trained):

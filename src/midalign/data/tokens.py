@@ -4,6 +4,7 @@ import functools
 
 import jinja2
 
+from midalign.data.checks import fit_problem
 from midalign.errors import InputError
 
 
@@ -77,29 +78,24 @@ def sentence_columns(tokenizer, texts):
     return {"input_ids": sentence_ids(tokenizer, texts)}
 
 
-def require_length(rows, max_length, what):
-    """Raises InputError when one of the `rows` of ids has more than `max_length` tokens (None: no limit)."""
-    longest = max(map(len, rows), default=0)
-    if max_length is not None and longest > max_length:
-        raise InputError(f"{what} has {longest} tokens, but max_length is {max_length}; raise max_length.")
-
-
-def pair_rows(pairs, max_length, tokenise):
+def pair_rows(pairs, max_length, tokenise, sieve):
     """Pairs as token ids, in the order given.
 
-    tokenise: texts -> list of ids of each (`sentence_ids`).
-    Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language"}; equal
-    texts have equal numbers. Raises InputError for a sentence of more than `max_length` tokens.
+    tokenise: texts -> list of ids of each (`sentence_ids`).   sieve: takes pairs without a token on one side and with
+    more than `max_length` of them (None: no limit).
+    Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language", "place"}; equal
+    texts have equal numbers.
     """
     numbers = {}
     for pair in pairs:
         for text in (pair["source"], pair["target"]):
             numbers.setdefault(text, len(numbers))
     ids = dict(zip(numbers, tokenise(list(numbers)), strict=True)) if numbers else {}
-    for text, row in ids.items():
-        if not row:
-            raise InputError(f"the sentence {text!r} has no token with this tokenizer; delete its pair.")
-    require_length(ids.values(), max_length, "a sentence of a pair")
+
+    def problem(pair):
+        lengths = [len(ids[pair[side]]) for side in ("source", "target")]
+        return next(filter(None, (fit_problem({"length": n, "trained": True}, max_length) for n in lengths)), None)
+
     return [
         {
             "source": ids[pair["source"]],
@@ -107,6 +103,7 @@ def pair_rows(pairs, max_length, tokenise):
             "source_text": numbers[pair["source"]],
             "target_text": numbers[pair["target"]],
             "language": pair["source_lang"],
+            "place": pair["place"],
         }
-        for pair in pairs
+        for pair in sieve.keep(pairs, problem)
     ]

@@ -6,7 +6,7 @@ per answered row in the order of generation. A run that was cut goes on where it
 
 import json
 
-from midalign.data.reading import read_lines
+from midalign.data.files import objects
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
 from midalign.tasks import massive
@@ -70,8 +70,8 @@ def _stored(path, rows):
         path.write_bytes(whole)
     utterances = {row["id"]: row["utt"] for row in rows}
     answers = {}
-    for number, line in read_lines(path, ()):
+    for place, line in objects(path):
         if utterances.get(line["id"], line["utt"]) != line["utt"]:
-            raise InputError(f"{path} line {number} answers other data: id {line['id']} is another utterance there.")
+            raise InputError(f"{place} answers other data: id {line['id']} is another utterance there.")
         answers[line["id"]] = line["prediction"]
     return answers

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from midalign.data.reading import read_lines
+from midalign.data.files import objects
 from midalign.errors import InputError
 
 
@@ -18,7 +18,7 @@ def read_predictions(path, rows):
     path = Path(path)
     if not is_jsonl(path):
         return rows, _one_each(path, rows, _lines(path))
-    answers = [_answer(f"{path} line {number}", line) for number, line in read_lines(path, ())]
+    answers = [_answer(place, line) for place, line in objects(path)]
     without = sum(row is None for row, _ in answers)
     if without == len(answers):
         return rows, _one_each(path, rows, [text for _, text in answers])

@@ -23,9 +23,11 @@ from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of
 from midalign.config import MidAlignConfig, resolve_layer
 from midalign.data.batches import pad_sentences
+from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task
 from midalign.errors import InputError
 from midalign.recipe import read_recipe
+from midalign.training.forward import block_mask
 from midalign.training.models import load_model, load_tokenizer, model_depth, model_path
 from midalign.training.trainer import MidAlignTrainer
 
@@ -48,8 +50,9 @@ class Bench:
         path = model_path(config.model_name_or_path, Path(args.output_dir).parent)
         tokenizer = load_tokenizer(path, config.model_revision)
         args.align_layer = resolve_layer(args.align_layer, model_depth(path, config.model_revision))
-        self.rows, _ = load_task(data, tokenizer, args.max_length, False)
-        self.pairs, _ = load_pairs(data, tokenizer, args.max_length)
+        sieve = Sieve("skip")
+        self.rows, _ = load_task(data, tokenizer, args.max_length, False, sieve)
+        self.pairs, _ = load_pairs(data, tokenizer, args.max_length, sieve)
         model = load_model(path, config)
         if config.use_peft:
             model = get_peft_model(model, get_peft_config(config))
@@ -68,6 +71,8 @@ class Bench:
             self.sft = MidAlignTrainer(args=sft, **common)
             self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
         self.ours._pair_halves = 1
+        if args.gradient_checkpointing:  # `train` would do it
+            self.ours.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
         self.model, self.decoder, self.layer = self.ours.model.train(), decoder_of(model), args.align_layer
         self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0)
         self.batch_size, self.pair_batch_size = args.per_device_train_batch_size, args.align_batch_size
@@ -81,7 +86,8 @@ class Bench:
         rows = [self.rows[i] for i in self.row_order[: count or self.batch_size]]
         batch = trainer._prepare_inputs(trainer.data_collator([self._columns(row) for row in rows]))
         tokens = sum(len(row["input_ids"]) for row in rows)
-        items = torch.tensor(sum(label != -100 for row in rows for label in row["labels"]))
+        items = sum(label != -100 for row in rows for label in row["labels"])
+        items = torch.tensor(items, device=self.model.device)
 
         def step():
             trainer._metrics["train"].clear()
@@ -131,7 +137,7 @@ class Bench:
     def _run_bare(self, chunk):
         inputs = {"input_ids": chunk["input_ids"], "attention_mask": chunk["attention_mask"], "use_cache": False}
         if "segments" in chunk:
-            inputs["attention_mask"] = self.ours._block_mask(chunk["segments"], chunk["segments"])
+            inputs["attention_mask"] = block_mask(self.model, chunk["segments"], chunk["segments"])
             inputs["position_ids"] = chunk["position_ids"]
         return self.decoder(**inputs).last_hidden_state.float().square().mean()
 
@@ -151,7 +157,7 @@ class Bench:
         for half, make in (("task", self.task), ("pairs", self.pair_half)):
             candidate = make("ours" if who == "ours" else {"task": "trl", "pairs": "naive"}[half])
             laps.lap(f"{half}: collate")
-            with laps.inside(half, self.decoder, self.layer):
+            with laps.inside(half, self.decoder, self.layer), self.ours.compute_loss_context_manager():
                 loss = candidate.step()
             laps.lap(f"{half}: head and loss")
             loss.backward()
@@ -219,7 +225,8 @@ class Bench:
         gc.collect()
         before = _memory(reset=True)
         start = _now()
-        loss = step()
+        with self.ours.compute_loss_context_manager():
+            loss = step()
         if loss is not None:
             loss.backward()
         return _now() - start, _memory(reset=False) - before

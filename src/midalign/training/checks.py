@@ -24,29 +24,38 @@ def check_pairs(args, pairs, eval_pairs):
         )
 
 
-def check_task_tokens(limit, longest, deepspeed):
+def check_task_tokens(limit, longest, processes, deepspeed):
     """Refuse a task_tokens_per_batch that cannot be kept.   longest: tokens of the longest row.   Raises InputError."""
     if limit and limit < longest:
         raise InputError(f"task_tokens_per_batch is {limit}, but a row has {longest} tokens; raise it.")
-    if limit and deepspeed:
+    if limit and (processes > 1 or deepspeed):
         raise InputError(
-            "task_tokens_per_batch takes several backward passes in a micro-batch, which DeepSpeed counts as several "
-            "micro-batches; lower per_device_train_batch_size and raise gradient_accumulation_steps instead."
+            "task_tokens_per_batch takes as many passes as a process's own rows need, but several processes and "
+            "DeepSpeed must take the same number; lower per_device_train_batch_size and raise "
+            "gradient_accumulation_steps instead."
         )
 
 
-def packs(key, wanted, config, longest):
+def packs(key, wanted, config, longest, experts=False):
     """Whether to pack, and why not: (bool, None or the reason).
 
     key: share_prefix or pack_pairs.   wanted: its value, None = where it is exact.   config: the decoder's.
-    longest: tokens of the longest row or sentence.   Raises InputError where it is wanted and would not be exact.
+    longest: tokens of the longest row or sentence.   experts: whether a loss over routers is asked for.
+    Raises InputError where it is wanted and would not be exact.
     """
     if wanted is False:
         return False, None
     reason = None
-    window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
     if config._attn_implementation not in ("sdpa", "eager"):
         reason = f"attn_implementation {config._attn_implementation} does not take a block mask, sdpa and eager do"
+    elif not kinds <= {"full_attention", "sliding_attention"}:
+        reason = (
+            f"layers of kind {', '.join(sorted(kinds - {'full_attention', 'sliding_attention'}))} take no block mask"
+        )
+    elif experts:
+        reason = "the loss that balances experts takes no block mask"
     elif window is not None and longest > window:
         reason = f"it is exact only within the sliding window of {window} tokens, but a row has {longest}"
     if reason and wanted:

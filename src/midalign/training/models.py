@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import PartialState
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_flash_attn_2_available
 from trl import get_quantization_config
@@ -25,14 +26,19 @@ def load_tokenizer(path, revision):
     return _load(AutoTokenizer, path, revision)
 
 
+def load_config(path, revision):
+    """The configuration of a folder or hub model. Raises InputError."""
+    return _load(AutoConfig, path, revision)
+
+
 def model_depth(path, revision):
     """The number of decoder layers, read from the configuration alone. Raises InputError."""
-    return _load(AutoConfig, path, revision).get_text_config().num_hidden_layers
+    return load_config(path, revision).get_text_config().num_hidden_layers
 
 
 def model_commit(path, revision):
     """The commit that a revision of a hub model is. Raises InputError."""
-    return _load(AutoConfig, path, revision)._commit_hash
+    return getattr(load_config(path, revision), "_commit_hash", None)
 
 
 def load_model(path, model):
@@ -61,6 +67,6 @@ def attention(requested):
 def _load(cls, path, revision, **kwargs):
     try:
         return cls.from_pretrained(path, revision=revision, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError, ImportError) as error:  # what transformers raises for a name, a file or a kernel
+    except (OSError, ValueError, ImportError, SafetensorError) as error:  # for a name, a file or a kernel
         reason = " ".join(str(error).split())
         raise InputError(f"model_name_or_path {path} cannot be loaded: {reason}") from error

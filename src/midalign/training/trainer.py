@@ -6,28 +6,29 @@ gradient accumulation.
 """
 
 import logging
-import math
 from functools import partial
 
 import torch
-from torch.utils.checkpoint import checkpoint
 from transformers import EarlyStoppingCallback
 from trl import SFTTrainer
 
 from midalign.alignment import losses
-from midalign.alignment.hidden import decoder_of, middle_states
+from midalign.alignment.hidden import decoder_of
 from midalign.alignment.negatives import false_negatives
 from midalign.config import resolve_layer
-from midalign.data import packing
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
 from midalign.data.schedule import MicroBatchSampler
 from midalign.training.callbacks import AlignLearningRate
+from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, packs
+from midalign.training.forward import block_mask, pooled_pairs
+from midalign.training.guards import Watch, hint_at_flat_logits, not_finite
+from midalign.training.resume import Resumable
 
 logger = logging.getLogger(__name__)
 
 
-class MidAlignTrainer(SFTTrainer):
+class MidAlignTrainer(Resumable, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     args: MidAlignConfig.   train_dataset, eval_dataset: datasets.Dataset with input_ids and labels.
@@ -55,8 +56,11 @@ class MidAlignTrainer(SFTTrainer):
         super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         longest = max(map(len, self.train_dataset["input_ids"]), default=0)
-        check_task_tokens(args.task_tokens_per_batch, longest, self.is_deepspeed_enabled)
-        self.share_prefix = self._packs("share_prefix", longest)
+        check_task_tokens(args.task_tokens_per_batch, longest, args.world_size, self.is_deepspeed_enabled)
+        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        for rows in filter(None, held_out.values()):
+            longest = max(longest, *map(len, rows["input_ids"]))
+        self.share_prefix = self._packs("share_prefix", longest, self.aux_loss_enabled)
         if self.share_prefix:
             hidden_size = decoder_of(self.model).config.hidden_size
             self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
@@ -67,23 +71,22 @@ class MidAlignTrainer(SFTTrainer):
             packed=self._packs("pack_pairs", max(sides, default=0)),
             chunk=args.align_chunk_size,
         )
-        self._pair_halves = 0  # in the accumulation window at hand
+        self._watch = Watch(args.align_batch_size, args.align_loss == "infonce")
+        self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
 
-    def _packs(self, key, longest):
+    def _packs(self, key, longest, experts=False):
         """Whether `key` is on, said in the log with the reason where it is not."""
-        on, reason = packs(key, getattr(self.args, key), decoder_of(self.model).config, longest)
+        on, reason = packs(key, getattr(self.args, key), decoder_of(self.model).config, longest, experts)
         if longest and self.is_world_process_zero():
             logger.info("%s is %s%s.", key, "on" if on else "off", f": {reason}" if reason else "")
         return on
 
     # Batches
 
-    def get_train_dataloader(self):
+    def _sampler(self):
         args = self.args
-        if args.align_schedule == "sft" and not self.share_prefix and not args.task_tokens_per_batch:
-            return super().get_train_dataloader()
-        sampler = MicroBatchSampler(
+        return MicroBatchSampler(
             args.align_schedule,
             len(self.train_dataset),
             [pair["language"] for pair in self.pairs],
@@ -96,9 +99,14 @@ class MidAlignTrainer(SFTTrainer):
             processes=args.world_size,
             rank=args.process_index,
         )
+
+    def get_train_dataloader(self):
+        args = self.args
+        if args.align_schedule == "sft" and not self.share_prefix and not args.task_tokens_per_batch:
+            return super().get_train_dataloader()
         return HalvesLoader(
             Halves(self.train_dataset.select_columns(["input_ids", "labels"]), self.pairs),
-            batch_sampler=sampler,
+            batch_sampler=self._sampler(),
             collate_fn=partial(
                 collate_halves,
                 collate_task=self.data_collator,
@@ -115,10 +123,14 @@ class MidAlignTrainer(SFTTrainer):
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         batches, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._pair_halves = sum("pairs" in batch for batch in batches)
+        self._micro_batch, self._pair_halves = 0, sum("pairs" in batch for batch in batches)
         if any("input_ids" in batch for batch in batches):
             self._metrics["train"]["loss/task"].append(torch.zeros((), device=device))
         return batches, tokens
+
+    def _save_checkpoint(self, model, trial):
+        self._require_finite()
+        super()._save_checkpoint(model, trial)
 
     def _get_num_items_in_batch(self, batch_samples, device):
         every = [part for batch in batch_samples for part in (*batch.get("parts", ()), batch)]
@@ -129,7 +141,33 @@ class MidAlignTrainer(SFTTrainer):
         for part in inputs.pop("parts", ()):
             with self.accelerator.no_sync(model):
                 loss = loss + super().training_step(model, part, num_items_in_batch)
-        return loss + super().training_step(model, inputs, num_items_in_batch)
+        loss = loss + super().training_step(model, inputs, num_items_in_batch)
+        self._micro_batch += 1
+        return loss
+
+    def _clip_grad_norm(self, model):
+        norm = super()._clip_grad_norm(model)
+        if torch.is_tensor(norm):
+            self._note("gradient", norm)
+        return norm
+
+    def _note(self, what, value):
+        self._watch.note(self.state.global_step + 1, self._micro_batch, what, value)
+
+    def _require_finite(self):
+        found = self._watch.first_not_finite()
+        if found:
+            step, micro_batch, _ = found
+            raise not_finite(found, self._places(step - 1, micro_batch), newest_whole(self.args.output_dir)[0])
+
+    def _places(self, step, micro_batch):
+        """Where the rows and pairs of a micro-batch come from."""
+        sampler, accumulation = self._sampler(), self.args.gradient_accumulation_steps
+        steps = -(-len(sampler) // accumulation)
+        sampler.set_epoch(step // steps)
+        chosen = list(sampler)[step % steps * accumulation + micro_batch]
+        rows = self.train_dataset.select(chosen.task)["place"] if "place" in self.train_dataset.column_names else ()
+        return [*rows, *(self.pairs[i]["place"] for i in chosen.pairs)]
 
     # Loss
 
@@ -144,6 +182,7 @@ class MidAlignTrainer(SFTTrainer):
             )
             # Micro-losses are parts of one mean over the window's tokens: they add up to it.
             self._metrics["train"]["loss/task"][-1] += loss.detach()
+            self._note("task half", loss)
         if pairs is not None:
             loss = loss + self._align_loss(model, pairs) * (self.args.align_weight / self._pair_halves)
         return loss
@@ -153,18 +192,13 @@ class MidAlignTrainer(SFTTrainer):
         if "segments" not in inputs:
             return model
         self._metrics["train" if self.model.training else "eval"]["task/tokens_saved"].append(inputs.pop("saved"))
-        return partial(model, attention_mask=self._block_mask(inputs.pop("segments"), inputs.pop("prefixes")))
-
-    def _block_mask(self, segments, prefixes):
-        mask = packing.block_mask(segments, prefixes, self.model.dtype)
-        layer_types = getattr(decoder_of(self.model).config, "layer_types", None) or ["full_attention"]
-        # Rows fit the window (checked at the start): the same mask for all layers.
-        return dict.fromkeys(layer_types, mask) if "sliding_attention" in layer_types else mask
+        return partial(model, attention_mask=block_mask(self.model, inputs.pop("segments"), inputs.pop("prefixes")))
 
     def _align_loss(self, model, pairs):
         source, target = self._pooled(model, pairs["chunks"])
         exclude = false_negatives(pairs["source_text"], pairs["target_text"])
         loss = self._loss(source, target, exclude)
+        self._note("pair half", loss)
         with torch.no_grad():
             scores = losses.similarity(source, target, self.args.align_center)
             retrieval = losses.retrieval_at_1(scores, exclude)
@@ -174,32 +208,10 @@ class MidAlignTrainer(SFTTrainer):
         return loss
 
     def _pooled(self, model, chunks):
-        """Both sides of all chunks, pooled at the alignment layer: two (B, H) float32.
-
-        Of several chunks only inputs and pooled states are kept; the backward pass computes each again, with the
-        same dropout, and lets it go (GradCache, arXiv 2101.06983, by way of activation checkpointing).
-        """
-        if len(chunks) == 1:
-            pooled = [self._pool_chunk(model, chunks[0])]
-        else:  # the bare model: a wrapper's forward must not run again inside the backward pass
-            pooled = [checkpoint(self._pool_chunk, self.model, chunk, use_reentrant=False) for chunk in chunks]
-        sides = zip(*(both.chunk(2) for both in pooled), strict=True)
-        source, target = (torch.cat(side) for side in sides)
-        return source, target
-
-    def _pool_chunk(self, model, chunk):
-        """(2b, H) float32, the sources above the targets."""
-        mask = chunk["attention_mask"]  # (2b, T)
-        if "segments" in chunk:
-            segments = chunk["segments"]
-            blocks = self._block_mask(segments, segments)
-            states = middle_states(model, chunk["input_ids"], blocks, self.align_layer, chunk["position_ids"])
-            states = packing.unpack(states, chunk["places"])
-        else:
-            states = middle_states(model, chunk["input_ids"], mask, self.align_layer)
-        return losses.POOLINGS[self.args.align_pooling](
-            states, losses.without_first_token(mask) if self.args.align_pool_skip_first else mask
-        )
+        args = self.args
+        if len(chunks) > 1 or args.align_schedule == "joint":
+            model = self.model  # a second forward of the wrapper would tell DDP that the upper layers are not used
+        return pooled_pairs(model, chunks, self.align_layer, args.align_pooling, args.align_pool_skip_first)
 
     def _loss(self, source, target, exclude):
         args = self.args
@@ -275,25 +287,14 @@ class MidAlignTrainer(SFTTrainer):
     def log(self, logs, start_time=None):
         """`loss/task` and `loss/align` (nats) and `align/retrieval_at_1`, each a mean over the steps that had it."""
         if self.model.training:  # an evaluation between two logs must leave the collected values alone
+            self._require_finite()
             own = self._metrics["train"]
-            self._hint_at_flat_logits(own["loss/align"])
+            if own["loss/align"] and self.args.align_loss == "infonce" and not self._hint_given:
+                self._hint_given = True
+                hint_at_flat_logits(own["loss/align"][0].item(), self.args.align_batch_size)
             for key in ("loss/task", "loss/align", "align/retrieval_at_1"):
                 if own[key]:
                     own[key] = [self.accelerator.reduce(torch.stack(own[key]).mean(), "mean").item()]
                 else:
                     del own[key]
         super().log(logs, start_time)
-
-    def _hint_at_flat_logits(self, collected):
-        if self._hint_given or not collected or self.args.align_loss != "infonce":
-            return
-        self._hint_given = True
-        first, chance = collected[0].item(), math.log(self.args.align_batch_size)
-        if abs(first - chance) < 0.02 * chance:
-            logger.warning(
-                "loss/align starts at %.3f, within 2 %% of ln(align_batch_size) = %.3f: the cosines of true and "
-                "wrong pairs hardly differ at this temperature. Try align_center: true together with "
-                "align_pool_skip_first: true, or a lower align_temperature.",
-                first,
-                chance,
-            )

@@ -1,0 +1,135 @@
+"""`midalign evaluate` and `midalign link-tasks`."""
+
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from midalign.cli.app import HUB, REVISION, Dtype, app
+from midalign.data.reading import find_locale, task_rows
+from midalign.data.streams import sample
+from midalign.errors import InputError
+from midalign.tasks import massive
+
+
+@app.command()
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="Trained recipes, adapter folders, or models.")],
+    output: Annotated[Path, typer.Option(help="Folder for answers, scores and report.")] = Path("data/evaluation"),
+    locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Test rows of each locale; else score_rows, else all.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    supervised: Annotated[list[str] | None, typer.Option(help="Locales that had labels.")] = None,
+    aligned: Annotated[list[str] | None, typer.Option(help="Locales that had translation pairs only.")] = None,
+    base: Annotated[bool, typer.Option(help="Evaluate the models below the adapters too.")] = True,
+    dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
+):
+    """Slot F1 per language of one or several models side by side, with a report.
+
+    Gains are over the first run that is named; a single run is compared with the model below it. Data, locales, rows
+    and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
+    that was cut goes on where it stopped.
+    """
+    from midalign.evaluation.answers import answer
+    from midalign.evaluation.report import write_report
+    from midalign.training.runs import find_run, fingerprint, load_run, with_bases
+
+    named = [find_run(run, dtype and dtype.value) for run in runs]
+    everyone = with_bases(named) if base else named
+    names = [run.name for run in everyone]
+    if len(set(names)) < len(names):
+        raise InputError(f"two runs have one name in {', '.join(names)}; rename a folder.")
+    recipe = _recipe(named)
+    rows = rows or (recipe.score_rows if recipe else None)
+    rows_by_locale, source = _rows(*source_of(named, locales, data, revision), rows)
+    groups = _groups(named, rows_by_locale, supervised, aligned)
+    models = {run.name: fingerprint(run) for run in everyone}
+    answers = {}
+    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+        total = sum(map(len, rows_by_locale.values()))
+        bars = {name: progress.add_task(name, total=total) for name in names}
+        for run in everyone:
+            answers[run.name] = answer(
+                rows_by_locale,
+                output / run.name,
+                models[run.name],
+                partial(load_run, run),
+                batch_size,
+                max_new_tokens,
+                partial(progress.advance, bars[run.name]),
+            )
+    baseline = (named if len(named) > 1 else everyone)[0].name
+    record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
+    Console().print(Markdown(write_report(output, rows_by_locale, answers, groups, baseline, record)))
+    print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
+
+
+def _recipe(named):
+    """The data block of the first recipe among the runs, None without one."""
+    return next((run.data for run in named if run.data), None)
+
+
+def _split(values):
+    """["en,sw", "cy"] -> the locales meant."""
+    return [find_locale(name.strip()) for value in values for name in value.split(",")]
+
+
+def source_of(named, locales, data, revision):
+    """(locales, data, revision): as given, else of the first recipe, else the paper's and the hub's."""
+    recipe = _recipe(named)
+    if locales:
+        locales = _split(locales)
+    else:
+        locales = (recipe and recipe.score_languages) or [*massive.SUPERVISED, *massive.ALIGNED]
+    data = data or (recipe.task_data if recipe else HUB)
+    return locales, data, revision or (recipe.task_revision if recipe else REVISION)
+
+
+def _rows(locales, data, revision, count):
+    """({locale: test rows}, where they are from)."""
+    locales = list(dict.fromkeys(locales))
+    rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
+    content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
+    return rows, {**source, "partition": "test", "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
+
+
+def _groups(named, locales, supervised, aligned):
+    """{locale: its part in training}."""
+    from midalign.evaluation.transfer import group_of
+    from midalign.training.runs import aligned_languages
+
+    recipe = _recipe(named)
+    supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED
+    if aligned or not recipe:
+        languages = {locale.split("-")[0] for locale in (_split(aligned) if aligned else massive.ALIGNED)}
+    else:
+        languages = set().union(*(aligned_languages(run.data) for run in named if run.data))
+    return {locale: group_of(locale, supervised, languages) for locale in locales}
+
+
+@app.command()
+def link_tasks(
+    remove: Annotated[bool, typer.Option("--remove", help="Take the links away again.")] = False,
+):
+    """Make `lm_eval --tasks massive_slots` work without --include_path.
+
+    Puts one link per task file into the folder where the installed lm-eval keeps its tasks. Undo it with --remove,
+    best before uninstalling lm-eval: pip would leave that folder behind.
+    """
+    from midalign.evaluation.lm_link import link_tasks, unlink_tasks
+
+    folder = unlink_tasks() if remove else link_tasks()
+    print(f"{folder} {'is gone' if remove else 'shows massive_slots to lm_eval'}.")

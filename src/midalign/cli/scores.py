@@ -1,0 +1,89 @@
+"""`midalign score`."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from midalign.cli.app import HUB, REVISION, Data, Revision, app
+from midalign.data.reading import find_locale, task_rows
+from midalign.errors import InputError
+from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
+from midalign.tasks import slots
+
+
+class Partition(str, Enum):
+    """Part of the data."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
+class Compat(str, Enum):
+    """Whose figures."""
+
+    reference = "reference"
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="JSONL with id and prediction, lm-eval samples, or plain lines.")],
+    locale: Annotated[str, typer.Option(help="MASSIVE locale, sw-KE or sw.")],
+    data: Data = HUB,
+    revision: Revision = REVISION,
+    partition: Annotated[Partition, typer.Option(help="Part of the data that was answered.")] = Partition.test,
+    against: Annotated[Path | None, typer.Option(help="Another file: adds a paired bootstrap p-value.")] = None,
+    compat: Annotated[Compat | None, typer.Option(help="The authors' figures, quirks included.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all figures, per slot too, as JSON.")] = False,
+):
+    """Score a file of MASSIVE slot predictions made anywhere."""
+    rows = task_rows(data, find_locale(locale), partition.value, revision)
+    if compat is None:
+        report = _own_report(rows, predictions, against)
+    elif against:
+        raise InputError("--against compares our own figures; leave --compat out.")
+    elif is_jsonl(predictions):
+        report = slots.score(*read_predictions(predictions, rows), compat=compat.value)
+    else:
+        report = slots.score_reference_file(rows, read_text(predictions))
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        Console().print(_score_table(report))
+
+
+def _own_report(rows, predictions, against):
+    """The report of `slots.score` with f1_ci, and with --against also f1_against, gain and p."""
+    answered, answers = read_predictions(predictions, rows)
+    report = slots.score(answered, answers)
+    counts = [slots.row_counts(row, answer) for row, answer in zip(answered, answers, strict=True)]
+    report["f1_ci"] = slots.bootstrap_ci(counts)
+    if against:
+        others, other_answers = read_predictions(against, rows)
+        if [row["id"] for row in others] != [row["id"] for row in answered]:
+            raise InputError(f"{against} and {predictions} answer different rows; compare files of the same rows.")
+        report["f1_against"] = slots.score(others, other_answers)["f1"]
+        report["gain"] = report["f1"] - report["f1_against"]
+        report["p"] = slots.paired_bootstrap(answered, answers, other_answers)
+    return report
+
+
+def _score_table(report):
+    table = Table(show_header=False)
+    for name in ("f1", "precision", "recall", "exact_match", "f1_against", "gain"):
+        if name in report:
+            value = f"{100 * report[name]:.2f} %"
+            if name == "f1" and "f1_ci" in report:
+                low, high = report["f1_ci"]
+                value += f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
+            table.add_row(name, value)
+    if "p" in report:
+        table.add_row("p", f"{report['p']:.3f}")
+    table.add_row("rows", f"{report['rows']:,}")
+    table.add_row("malformed parts", f"{report['malformed']:,}")
+    return table

@@ -1,0 +1,99 @@
+"""Guards of a run: numbers that are none, a loss that teaches nothing, a step that does not fit.
+
+The numbers stay on the device until they are looked at, at every log and before every checkpoint: a guard that waited
+for each step would cost more than it saves. So the run stops a few steps after the first bad number, which is the
+one that is named, and no checkpoint holds weights from after it.
+"""
+
+import logging
+import math
+
+import torch
+
+from midalign.errors import NoSignalError, NotFiniteError, OutOfMemoryError
+
+logger = logging.getLogger(__name__)
+
+FLAT_STEPS = 50
+
+
+class Watch:
+    """Losses and gradient norms as they come, looked at together."""
+
+    def __init__(self, pairs_in_batch, contrastive):
+        self.chance, self.contrastive = math.log(pairs_in_batch), contrastive
+        self.noted, self.flat = [], 0
+
+    def note(self, step, micro_batch, what, value):
+        """value: a 0-dim tensor, the loss of the task or pair half, or the gradient norm of a step."""
+        self.noted.append((step, micro_batch, what, value.detach().float().reshape(())))
+
+    def first_not_finite(self):
+        """(step, micro-batch, what) of the first number that is none since the last look, or None; forgets the others.
+
+        Raises NoSignalError once the alignment loss has been exactly ln(pairs) or 0 for FLAT_STEPS pair halves.
+        """
+        if not self.noted:
+            return None
+        values = torch.stack([value for *_, value in self.noted]).tolist()
+        noted, self.noted = self.noted, []
+        for (step, micro_batch, what, _), value in zip(noted, values, strict=True):
+            if not math.isfinite(value):
+                return step, micro_batch, what
+            if what == "pair half":
+                self._require_signal(value, step)
+        return None
+
+    def _require_signal(self, loss, step):
+        at = "0" if loss == 0 else f"ln(align_batch_size) = {self.chance:.4f}"
+        still = loss == 0 or (self.contrastive and abs(loss - self.chance) < 1e-6)
+        self.flat = self.flat + 1 if still else 0
+        if self.flat == FLAT_STEPS:
+            raise NoSignalError(
+                f"the alignment loss has been exactly {at} for {FLAT_STEPS} pair halves, up to step {step}: it teaches "
+                "nothing. Likely all pooled states are the same (align_pooling bos), no layer up to align_layer is "
+                "trained, or both sides of the pairs are equal; use align_pooling mean and look at the pairs."
+            )
+
+
+def not_finite(found, places, checkpoint):
+    """NotFiniteError for what `Watch.first_not_finite` found.   places: of the rows and pairs of that micro-batch."""
+    step, micro_batch, what = found
+    shown = "; ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+    last = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
+    return NotFiniteError(
+        f"the {what} is not finite at step {step}, micro-batch {micro_batch}, with {shown}; {last}. Lower "
+        "learning_rate or max_grad_norm, or look at these rows, and resume."
+    )
+
+
+def is_out_of_memory(error):
+    """Whether an error of torch says that memory ran out, on any device."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def out_of_memory(args):
+    """OutOfMemoryError with the three keys to change."""
+    chunk, tokens = args.align_chunk_size, args.task_tokens_per_batch
+    changes = [
+        ("gradient_checkpointing", args.gradient_checkpointing, True),
+        ("align_chunk_size", chunk, max((chunk or args.align_batch_size) // 4, 1)),
+        ("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)),
+    ]
+    shown = "; ".join(f"{key}: {new} (found {old})" for key, old, new in changes if old != new)
+    return OutOfMemoryError(
+        f"the step does not fit into memory. Change, in this order, what leaves the experiment as it is: {shown}."
+    )
+
+
+def hint_at_flat_logits(first, pairs):
+    """Say so in the log when the first alignment loss of `pairs` pairs is that of a coin."""
+    chance = math.log(pairs)
+    if abs(first - chance) < 0.02 * chance:
+        logger.warning(
+            "loss/align starts at %.3f, within 2 %% of ln(align_batch_size) = %.3f: the cosines of true and wrong "
+            "pairs hardly differ at this temperature. Try align_center: true together with align_pool_skip_first: "
+            "true, or a lower align_temperature.",
+            first,
+            chance,
+        )

@@ -1,0 +1,46 @@
+"""What a training step needs of a GPU's memory, estimated before any weight is read."""
+
+import torch
+from accelerate import init_empty_weights
+from peft import get_peft_model
+from transformers import AutoModelForCausalLM
+from trl import get_peft_config
+
+GIB = 2**30
+OPTIMIZER_BYTES = {"8bit": 2, "adafactor": 4}  # of state for a trained weight; 8 of AdamW's two float32 moments
+
+
+def estimate(config, model, training, tokens):
+    """GiB of a training step by what needs it: weights, trained (gradients and optimizer), activations, head.
+
+    config: the model's.   model: ModelConfig.   tokens: that the larger half of a micro-batch computes.
+    Activations are counted from the decoder's widths: what attention and feed-forward keep for the backward pass, and
+    LoRA's copies of its inputs under dropout. Rough: within a third of the peaks measured in recipes/README.md.
+    """
+    with init_empty_weights():
+        empty = AutoModelForCausalLM.from_config(config)
+        if model.use_peft:
+            empty = get_peft_model(empty, get_peft_config(model))
+    total = sum(parameter.numel() for parameter in empty.parameters())
+    trained = sum(parameter.numel() for parameter in empty.parameters() if parameter.requires_grad)
+    text = config.get_text_config()
+    number = 2 if training.bf16 or training.fp16 or model.dtype in ("bfloat16", "float16") else 4
+    stored = {True: 0.55}.get(model.load_in_4bit, 1 if model.load_in_8bit else _bytes(model.dtype))
+    state = next((size for name, size in OPTIMIZER_BYTES.items() if name in str(training.optim)), 8)
+
+    layer = 8 * text.hidden_size + 4 * text.intermediate_size
+    if model.use_peft and model.lora_dropout:
+        layer += 2 * (6 * text.hidden_size + text.intermediate_size)
+    layers = text.num_hidden_layers
+    kept = layer + layers * text.hidden_size if training.gradient_checkpointing else layers * layer
+    return {
+        "weights": (total - trained) * stored / GIB + trained * 4 / GIB,
+        "gradients and optimizer": trained * (4 + state) / GIB,
+        "activations": tokens * kept * number / GIB,
+        "LM head": min(tokens, 4096) * text.vocab_size * 4 * 2 / GIB,
+    }
+
+
+def _bytes(dtype):
+    """Of a weight; unset means as in the checkpoint, for which two is the usual."""
+    return torch.finfo(getattr(torch, dtype)).bits // 8 if dtype not in (None, "auto") else 2

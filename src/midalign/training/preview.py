@@ -1,0 +1,178 @@
+"""What a recipe would train on and what it would cost, without its weights."""
+
+import math
+from collections import Counter
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+from transformers import DataCollatorForSeq2Seq
+
+from midalign.alignment.negatives import false_negatives
+from midalign.config import resolve_layer
+from midalign.data.batches import collate_pairs, collate_task
+from midalign.data.checks import Sieve
+from midalign.data.schedule import MicroBatchSampler
+from midalign.data.streams import load_pairs, load_task, scored_texts
+from midalign.recipe import read_recipe
+from midalign.training.checks import check_pairs, packs
+from midalign.training.memory import estimate
+from midalign.training.models import attention, load_config, load_tokenizer, model_path
+
+BATCHES = 50  # micro-batches that are looked at
+SHOWN = 2  # rows and pairs that are printed
+
+
+def preview_recipe(argv, gpu):
+    """Yields what there is to print.   argv: as `read_recipe` takes it.   gpu: GiB of memory. Raises InputError.
+
+    A row that cannot be used is shown as left out whatever on_bad_row says, with what a run would do about it.
+    """
+    data, training, model = read_recipe(argv)
+    path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
+    config = load_config(path, model.model_revision)
+    training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
+    tokenizer = load_tokenizer(path, model.model_revision)
+    sieve, texts = Sieve("skip"), scored_texts(data)
+    rows, _ = load_task(data, tokenizer, training.max_length, False, sieve, texts, training.dataset_num_proc)
+    pairs, held_out = load_pairs(data, tokenizer, training.max_length, sieve, texts, training.dataset_num_proc)
+    check_pairs(training, pairs, held_out)
+
+    for row in rows.select(range(min(SHOWN, len(rows)))):
+        yield _row(tokenizer, row)
+    for pair in pairs[:SHOWN]:
+        yield _pair(tokenizer, pair)
+    yield _left_out(sieve, data.on_bad_row)
+    yield _counts(rows, pairs, held_out)
+    sampler = _sampler(training, rows, pairs)
+    batches = list(islice(iter(sampler), BATCHES))
+    packed = _packing(training, model, config, rows, pairs)
+    measured = _batches(batches, training, tokenizer, config, rows, pairs, packed)
+    yield _plan(training, sampler, measured, packed)
+    yield _memory(estimate(config, model, training, measured["most tokens"]), gpu)
+
+
+def _row(tokenizer, row):
+    """The row's text; what is trained is bold and in brackets."""
+    text = Text(f"{row['place']}\n", style="dim")
+    start = next(i for i, label in enumerate(row["labels"]) if label != -100)
+    text.append(tokenizer.decode(row["input_ids"][:start]), style="not dim")
+    for token in row["input_ids"][start:]:
+        text.append(f"⟦{tokenizer.decode([token])}⟧", style="bold not dim")
+    return text
+
+
+def _pair(tokenizer, pair):
+    sides = [" ".join(f"⟦{tokenizer.decode([token])}⟧" for token in pair[side]) for side in ("source", "target")]
+    return Text(f"{pair['place']}\n", style="dim").append("\n".join(sides), style="not dim")
+
+
+def _left_out(sieve, on_bad_row):
+    if not sieve.left_out:
+        return Text("Every row and pair can be used.")
+    text = Text(f"{len(sieve.left_out):,} rows or pairs cannot be used")
+    text.append(" and are left out:" if on_bad_row == "skip" else "; a run would refuse to start (on_bad_row: error):")
+    for sentence in sieve.left_out[:3]:
+        text.append(f"\n  {sentence}")
+    return text.append("\n  ..." if len(sieve.left_out) > 3 else "")
+
+
+def _counts(rows, pairs, held_out):
+    table = Table(title="data", title_justify="left")
+    for column in ("", "rows", "held out", "repeated"):
+        table.add_column(column, justify="right" if column else "left")
+    repeated = len(rows) - len({tuple(ids) for ids in rows["input_ids"]})
+    table.add_row("task rows", f"{len(rows):,}", "", f"{repeated:,}")
+    kept = Counter(pair["language"] for pair in held_out)
+    for language, count in sorted(Counter(pair["language"] for pair in pairs).items()):
+        own = [pair for pair in pairs if pair["language"] == language]
+        repeated = count - len({(pair["source_text"], pair["target_text"]) for pair in own})
+        table.add_row(f"pairs {language}", f"{count:,}", f"{kept[language]:,}", f"{repeated:,}")
+    return table
+
+
+def _sampler(training, rows, pairs):
+    return MicroBatchSampler(
+        training.align_schedule,
+        len(rows),
+        [pair["language"] for pair in pairs],
+        task_batch_size=training.per_device_train_batch_size,
+        pair_batch_size=training.align_batch_size,
+        accumulation=training.gradient_accumulation_steps,
+        align_every=training.align_every,
+        temperature=training.align_sampling_temperature,
+        seed=training.data_seed if training.data_seed is not None else training.seed,
+    )
+
+
+def _packing(training, model, config, rows, pairs):
+    """{key: (on, reason)} of share_prefix and pack_pairs."""
+    text = config.get_text_config()
+    text._attn_implementation = attention(model.attn_implementation)
+    longest = {
+        "share_prefix": max(map(len, rows["input_ids"]), default=0),
+        "pack_pairs": max((len(pair[side]) for pair in pairs for side in ("source", "target")), default=0),
+    }
+    return {key: packs(key, getattr(training, key), text, length) for key, length in longest.items()}
+
+
+def _batches(batches, training, tokenizer, config, rows, pairs, packed):
+    """Means over the first micro-batches: tokens, padding, what packing saves, false negatives."""
+    pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    collate = partial(collate_task, pad=pad, hidden_size=config.get_text_config().hidden_size)
+    on = {key: packs for key, (packs, _) in packed.items()}
+    sums, most = Counter(), 0
+    for micro_batch in batches:
+        task = [{key: rows[i][key] for key in ("input_ids", "labels")} for i in micro_batch.task]
+        own = [pairs[i] for i in micro_batch.pairs]
+        if task:
+            tokens = sum(len(row["input_ids"]) for row in task)
+            width = len(task) * max(len(row["input_ids"]) for row in task)
+            computed = collate(task)["input_ids"].numel() if on["share_prefix"] else width
+            sums.update({"task halves": 1, "task tokens": tokens, "task computed": computed})
+            most = max(most, min(computed, training.task_tokens_per_batch or computed))
+        if own:
+            half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size)
+            computed = [chunk["input_ids"].numel() for chunk in half["chunks"]]
+            false = false_negatives(half["source_text"], half["target_text"]).sum().item()
+            sums.update({"pair halves": 1, "padding": half["padding"], "false negatives": false})
+            most = max(most, *computed)
+    return {**sums, "most tokens": most}
+
+
+def _plan(training, sampler, measured, packed):
+    table = Table(title=f"steps, from the first {BATCHES} micro-batches", title_justify="left", show_header=False)
+    steps = -(-len(sampler) // training.gradient_accumulation_steps)
+    total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps)
+    table.add_row("optimizer steps", f"{total:,}, {steps:,} in an epoch (one process)")
+    if training.save_strategy == "steps":
+        every = training.save_steps if training.save_steps >= 1 else math.ceil(training.save_steps * total)
+        limit = f", the last {training.save_total_limit} and the best kept" if training.save_total_limit else ""
+        table.add_row("checkpoints", f"{total // int(every):,}{limit}")
+    else:
+        table.add_row("checkpoints", str(training.save_strategy))
+    for key, (on, reason) in packed.items():
+        table.add_row(key, "on" if on else f"off{f': {reason}' if reason else ''}")
+    if measured.get("task halves"):
+        saved = 1 - measured["task computed"] / measured["task tokens"]
+        mean = measured["task computed"] / measured["task halves"]
+        table.add_row("tokens computed in a task half", f"{mean:,.0f} ({100 * saved:.0f} % less than its rows have)")
+    if measured.get("pair halves"):
+        halves = measured["pair halves"]
+        table.add_row("padding in a pair half", f"{100 * measured['padding'] / halves:.1f} %")
+        table.add_row(
+            "false negatives in a pair half", f"{measured['false negatives'] / halves:.2f}, left out of the loss"
+        )
+    return table
+
+
+def _memory(parts, gpu):
+    table = Table(title="memory of a step on a GPU, estimated", title_justify="left", show_header=False)
+    for name, size in parts.items():
+        table.add_row(name, f"{size:.1f} GiB")
+    total = sum(parts.values())
+    verdict = "fits" if total < 0.9 * gpu else "is tight for" if total < gpu else "does not fit"
+    table.add_row("sum", f"{total:.1f} GiB: {verdict} {gpu:g} GiB", style="bold")
+    return table

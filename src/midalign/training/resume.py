@@ -1,0 +1,99 @@
+"""For a Trainer: checkpoints that appear whole, and a resumed run that logs and stops as the undisturbed one."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from transformers.trainer_utils import rotate_checkpoints
+
+from midalign.training import checkpoints
+
+
+class Resumable:
+    """Mixin over SFTTrainer.   made_from: what checkpoints are sealed with, see `checkpoints.seal`."""
+
+    made_from = {"recipe": {}, "data": {}}  # noqa: RUF012  replaced, never changed
+    _staging = None
+    _resumed_from = None
+
+    def train(self, resume_from_checkpoint=None, **kwargs):
+        self._resumed_from = resume_from_checkpoint
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        if self._resumed_from:
+            self._restore_window(self._resumed_from)
+            self._resumed_from = None
+        if self._is_over():  # transformers looks only after a step, so a run resumed at its end would take one more
+            return [], None
+        return super().get_batch_samples(epoch_iterator, num_batches, device)
+
+    def _is_over(self):
+        patience = [c for c in self.callback_handler.callbacks if hasattr(c, "early_stopping_patience_counter")]
+        return self.state.global_step >= self.state.max_steps > 0 or any(
+            callback.early_stopping_patience_counter >= callback.early_stopping_patience for callback in patience
+        )
+
+    def _get_output_dir(self, trial):
+        return self._staging or super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model, trial):
+        run_dir = super()._get_output_dir(trial)
+        name = f"checkpoint-{self.state.global_step}"
+        final, staging = Path(run_dir, name), Path(run_dir, "incomplete")
+        if self.args.should_save:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+        self._staging = str(staging)
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._staging = None
+        if self.state.best_model_checkpoint == str(staging / name):
+            self.state.best_model_checkpoint = str(final)
+        self._window_file(staging / name).write_text(json.dumps(self._window()), encoding="utf-8")
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self.state.save_to_json(str(staging / name / "trainer_state.json"))  # with the best checkpoint's final name
+            checkpoints.seal(staging / name, self.made_from)
+            checkpoints.place(staging / name, final)
+            os.rmdir(staging)
+            rotate_checkpoints(
+                output_dir=run_dir,
+                save_total_limit=self.args.save_total_limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+        self.accelerator.wait_for_everyone()
+
+    # What has been collected since the last log is no part of transformers' checkpoints.
+
+    def _window_file(self, folder):
+        return Path(folder, f"log_window_{self.args.process_index}.json")
+
+    def _window(self):
+        return {
+            "loss": self._tr_loss.item(),
+            "last_logged": self._globalstep_last_logged,
+            "tokens": self._total_train_tokens,
+            "metrics": {
+                name: {"tensor": any(map(torch.is_tensor, values)), "values": list(map(float, values))}
+                for name, values in self._metrics["train"].items()
+            },
+        }
+
+    def _restore_window(self, checkpoint):
+        file = self._window_file(checkpoint)
+        if not file.is_file():  # resumed on more processes than it was saved by
+            return
+        window = json.loads(file.read_text(encoding="utf-8"))
+        self._tr_loss.fill_(window["loss"])
+        self._globalstep_last_logged = window["last_logged"]
+        self._total_train_tokens = window["tokens"]
+        for name, kept in window["metrics"].items():
+            values = kept["values"]
+            if kept["tensor"]:
+                values = list(torch.tensor(values, device=self.args.device))
+            self._metrics["train"][name] = values

@@ -1,0 +1,94 @@
+"""A run that is killed at any moment and resumed is the run that was never killed, to the bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src"
+LINES = {
+    "max_steps: 2": "max_steps: 24",
+    'save_strategy: "no"': "save_strategy: steps\nsave_steps: 2\nsave_total_limit: 3",
+    "eval_steps: 2": "eval_steps: 6",
+    "logging_steps: 1": "logging_steps: 3",
+    "score_languages: [en-US, ru-RU]\nscore_rows: 2\n": "",
+    "lora_r: 4": "lora_r: 4\nlora_dropout: 0.1",
+}
+# 16 rows by 2 in windows of 2: an epoch has 4 steps, so that kills fall into all parts of six epochs.
+EXTRA = (
+    "gradient_accumulation_steps: 2\nlearning_rate: 0.01\nload_best_model_at_end: false\nearly_stopping_patience: 50\n"
+)
+
+
+def start(path, *options):
+    """The program in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(SRC / "run_midalign.py"), str(path), *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def progress(out):
+    """What a run has written so far, to wait for: the names and sizes of all files."""
+    return {str(file): file.stat().st_size for file in out.rglob("*") if file.is_file()} if out.is_dir() else {}
+
+
+def kill_while_it_works(process, out, wait):
+    """SIGKILL `wait` seconds after the run begins to write checkpoints; False when it ended before."""
+    before = progress(out)
+    while process.poll() is None and progress(out) == before:
+        time.sleep(0.002)
+    time.sleep(wait)
+    if process.poll() is not None:
+        return False
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["joint", "alternate"])
+def test_a_run_killed_ten_times_at_random_moments_ends_as_if_it_had_never_been(schedule, recipe, tmp_path):
+    paths = {}
+    for name in ("whole", "killed"):
+        text = recipe(EXTRA.replace("early_stopping_patience: 50\nload", "load"), name=name).read_text()
+        text = text.replace("load_best_model_at_end: false\nearly_stopping_patience: 50\n", "")
+        for old, new in LINES.items():
+            assert old in text
+            text = text.replace(old, new)
+        paths[name] = tmp_path / f"{name}.yaml"
+        paths[name].write_text(text + f"align_schedule: {schedule}\n")
+    whole = start(paths["whole"])
+    assert whole.wait() == 0, whole.stderr.read()
+
+    rng, kills, inside_a_save, options = random.Random(schedule), 0, 0, []
+    while True:
+        process = start(paths["killed"], *options)
+        if kills == 10:
+            assert process.wait() == 0, process.stderr.read()
+            break
+        if not kill_while_it_works(process, tmp_path / "killed", rng.uniform(0, 0.4)):
+            assert process.returncode == 0, process.stderr.read()
+            break
+        kills += 1
+        inside_a_save += (tmp_path / "killed" / "incomplete").is_dir()
+        options = ["--resume_from_checkpoint", "true"] if list((tmp_path / "killed").glob("checkpoint-*")) else []
+    print(f"{kills} kills, {inside_a_save} of them inside a save")
+    assert kills >= 5
+    for name in ("adapter_model.safetensors",):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    logs = [
+        [without_times(entry) for entry in json.loads((tmp_path / n / "trainer_state.json").read_text())["log_history"]]
+        for n in ("whole", "killed")
+    ]
+    assert logs[0] == logs[1]
+
+
+def without_times(entry):
+    speed = ("runtime", "per_second", "total_flos", "train_loss")
+    return {key: value for key, value in entry.items() if not key.endswith(speed)}

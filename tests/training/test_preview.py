@@ -1,0 +1,59 @@
+"""A preview shows what would be trained on and what it would cost, and reads no weights."""
+
+import io
+import json
+import sys
+
+import pytest
+from rich.console import Console
+
+from midalign import cli
+from midalign.training.preview import preview_recipe
+
+
+@pytest.fixture
+def preview(recipe, tmp_path):
+    def run(*options, extra=""):
+        path = recipe(extra)
+        (tmp_path / "model" / "model.safetensors").unlink(missing_ok=True)
+        console = Console(width=200, file=io.StringIO())
+        for part in preview_recipe([str(path), *options], 24):
+            console.print(part, highlight=False)
+        return console.file.getvalue()
+
+    return run
+
+
+def test_a_preview_marks_what_is_trained_and_counts_what_there_is(preview):
+    out = preview()
+    assert "<|im_start|>assistant\n⟦" in out and "⟦<|im_end|>⟧" in out
+    assert "Every row and pair can be used." in out
+    for name in (
+        "task rows",
+        "pairs de",
+        "pairs tr",
+        "optimizer steps",
+        "share_prefix",
+        "padding in a pair half",
+        "LM head",
+    ):
+        assert name in out
+    assert "fits 24 GiB" in out
+
+
+def test_rows_that_a_run_would_refuse_are_shown(preview, tmp_path):
+    pair = {"id": "a", "source": "gleich", "target": "gleich", "source_lang": "de", "target_lang": "en"}
+    good = [pair | {"id": str(i), "source": f"satz {i}", "target": f"sentence {i}"} for i in range(30)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, [pair, *good])))
+    options = ["--align_data", str(tmp_path / "p.jsonl"), "--align_languages", "de", "--align_eval_languages", "de"]
+    out = preview(*options)
+    assert "1 rows or pairs cannot be used; a run would refuse to start (on_bad_row: error):" in out
+    assert "p.jsonl line 1 has the same text on both sides" in out
+    assert "and are left out:" in preview(*options, "--on_bad_row", "skip")
+
+
+def test_a_mistake_in_the_recipe_ends_in_one_sentence(recipe, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["midalign", "preview", str(recipe()), "--align_layer", "9"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2 and "align_layer=9" in capsys.readouterr().err
