@@ -36,7 +36,8 @@ def main(argv):
     try:
         run(argv)
     except MidalignError as error:
-        print(f"error: {error}", file=sys.stderr)
+        bar = "\n" if error.exit_code > InputError.exit_code else ""  # a progress bar has left the cursor in its line
+        print(f"{bar}error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 

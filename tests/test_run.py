@@ -1,6 +1,7 @@
 """The program itself: recipe in, adapter and scores out, one sentence for a mistake."""
 
 import json
+import shutil
 
 import pytest
 from safetensors.torch import load_file
@@ -119,6 +120,21 @@ def test_resuming_goes_on_from_the_newest_whole_checkpoint(with_checkpoints, tmp
     assert [entry["step"] for entry in history if "loss/task" in entry] == [1, 2, 3]
     assert (out / "adapter_model.safetensors").read_bytes() == weights
     assert json.loads((out / "run.json").read_text())["resumed_from"].endswith("checkpoint-2")
+
+
+def test_a_resumed_run_remembers_how_long_it_has_waited_for_a_better_metric(with_checkpoints, tmp_path):
+    # A learning rate of almost nothing: no evaluation is better than the first, so patience 2 ends the run at step 3.
+    text = with_checkpoints.read_text().replace("max_steps: 3", "max_steps: 8\nlearning_rate: 1.0e-30")
+    text = text.replace("eval_steps: 2", "eval_steps: 1\nearly_stopping_patience: 2\nload_best_model_at_end: true")
+    with_checkpoints.write_text(text.replace("eval_on_start: true", "eval_on_start: false"))
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    state = tmp_path / "recipe" / "trainer_state.json"
+    assert json.loads(state.read_text())["global_step"] == 3
+    shutil.rmtree(tmp_path / "recipe" / "checkpoint-3")
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
+    assert json.loads(state.read_text())["global_step"] == 3  # with a fresh memory it would be 4
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
+    assert json.loads(state.read_text())["global_step"] == 3  # over is over
 
 
 def test_resuming_a_finished_run_changes_nothing(with_checkpoints, tmp_path):

@@ -1,5 +1,6 @@
 """Rows and pairs from files."""
 
+import gzip
 import json
 
 import datasets
@@ -158,3 +159,51 @@ def test_a_hub_data_set_gives_the_rows_of_its_split(monkeypatch):
     table = datasets.Dataset.from_list([ROW | {"worker_id": "7"}])
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
     assert task_rows("some/data", "de-DE", "test", "main") == [ROW | {"place": "some/data, split test, row 0,"}]
+
+
+def as_file(kind, folder, rows, monkeypatch):
+    """Rows as de-DE's test partition in one of the ways they can come; returns the source."""
+    path = folder / "de-DE" / f"test.{kind}"
+    path.parent.mkdir()
+    if kind == "jsonl.gz":
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    elif kind == "parquet":
+        datasets.Dataset.from_list(rows).to_parquet(path)
+    elif kind == "jsonl":
+        write(path, *rows)
+    else:
+        table = datasets.Dataset.from_list(rows)
+        monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
+        return "some/data"
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "parquet", "hub"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"utt": ""}, 'has no text in "utt"'),
+        ({"utt": "a\0b"}, "has a NUL character"),
+        ({"annot_utt": "[time : "}, "has a broken bracket"),
+        ({"annot_utt": "[tiem : x]"}, "has slot tiem"),
+        ({"id": "1"}, "has id 1, which an earlier row has too"),
+    ],
+)
+def test_every_source_is_held_to_the_same_checks(kind, change, message, tmp_path, monkeypatch):
+    source = as_file(kind, tmp_path, [ROW, ROW | {"id": "2"} | change], monkeypatch)
+    if message is None:
+        assert [row["utt"] for row in task_rows(source, "de-DE", "test", "main")] == [ROW["utt"]] * 2
+    else:
+        with pytest.raises(InputError, match=message):
+            task_rows(source, "de-DE", "test", "main")
+
+
+@pytest.mark.parametrize("name", ["p.jsonl.gz", "p.parquet"])
+def test_pairs_come_compressed_or_as_parquet(name, tmp_path):
+    if name.endswith("gz"):
+        (tmp_path / name).write_bytes(gzip.compress(json.dumps(PAIR).encode()))
+    else:
+        datasets.Dataset.from_list([PAIR]).to_parquet(tmp_path / name)
+    (pair,) = read_pairs([str(tmp_path)])
+    assert pair["source"] == PAIR["source"] and name in pair["place"]

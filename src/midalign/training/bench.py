@@ -53,6 +53,7 @@ class Bench:
         sieve = Sieve("skip")
         self.rows, _ = load_task(data, tokenizer, args.max_length, False, sieve)
         self.pairs, _ = load_pairs(data, tokenizer, args.max_length, sieve)
+        sieve.settle()
         model = load_model(path, config)
         if config.use_peft:
             model = get_peft_model(model, get_peft_config(config))
