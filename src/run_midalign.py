@@ -71,7 +71,11 @@ def run(argv, show=True):
     if training.process_index == 0 and sieve.left_out:
         Path(training.output_dir, LEFT_OUT).write_text("\n".join(sieve.left_out) + "\n", encoding="utf-8")
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
-    to_score = {locale: read_locales(data, [locale], "test", data.score_rows) for locale in data.score_languages or ()}
+    tests = Sieve(data.on_bad_row)
+    to_score = {
+        locale: read_locales(data, [locale], "test", data.score_rows, tests) for locale in data.score_languages or ()
+    }
+    tests.settle()
     baseline = _scores_of(baseline_argv) if baseline_argv else None
 
     if training.process_index == 0:
@@ -89,17 +93,19 @@ def run(argv, show=True):
             peft_config=get_peft_config(model),
         )
     except (ValueError, RuntimeError, ImportError) as error:  # a setting that TRL, PEFT or a logger refuses
+        if is_out_of_memory(error):
+            raise out_of_memory(training) from error
         raise InputError(" ".join(str(error).split())) from error
     trainer.made_from = made_from
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model()
+        trainer.save_state()
+        scores = score_locales(trainer.model, tokenizer, to_score) if to_score else {}
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise out_of_memory(training) from error
         raise
-    trainer.save_model()
-    trainer.save_state()
-    scores = score_locales(trainer.model, tokenizer, to_score) if to_score else {}
     if trainer.is_world_process_zero():
         record = {
             **made_from,
@@ -166,7 +172,7 @@ def _baseline_argv(argv, data, training):
     for token in argv[0 if argv[0].startswith("--") else 1 :]:
         if token.startswith("--"):
             key = token[2:].split("=")[0].replace("-", "_")
-        if not key.startswith("align_") and key not in ("output_dir", "baseline_recipe"):
+        if not key.startswith("align_") and key not in ("output_dir", "baseline_recipe", "resume_from_checkpoint"):
             baseline.append(token)
     other, other_training, _ = read_recipe(baseline)
     name = f"baseline_recipe {data.baseline_recipe}"
@@ -198,8 +204,13 @@ def _as_given(argv):
     """The recipe's text and the overrides: equal text, equal run."""
     if not argv or argv[0].startswith("--"):
         return list(argv)
+    overrides, key = [], None
+    for token in argv[1:]:
+        key = token[2:].split("=")[0].replace("-", "_") if token.startswith("--") else key
+        if key != "resume_from_checkpoint":  # a run in two parts is the same run
+            overrides.append(token)
     try:
-        return [Path(argv[0]).read_text(encoding="utf-8"), *argv[1:]]
+        return [Path(argv[0]).read_text(encoding="utf-8"), *overrides]
     except (OSError, UnicodeDecodeError):  # read_recipe says what is wrong with it
         return list(argv)
 

@@ -188,6 +188,13 @@ def test_a_training_row_with_the_text_of_a_test_row(refusal, tmp_path):
     assert "train.jsonl line 3 has the text of a test row, 'licht 2 aus'" in refusal()
 
 
+def test_a_bad_line_in_the_file_does_not_hide_the_test_rows_in_it(refusal, tmp_path):
+    own = [b"{", *good_rows(), ROW | {"id": "t", "partition": "test", "utt": "licht 2 aus"}]
+    write(tmp_path / "own" / "de-DE.jsonl", own)
+    error = refusal(recipe={"task_data": str(tmp_path / "own")})
+    assert "line 1 is not JSON" in error and "(1 more" in error
+
+
 def test_a_pair_with_the_text_of_a_test_row(refusal, tmp_path):
     write(tmp_path / "de-DE" / "test.jsonl", [ROW | {"partition": "test", "utt": "satz 3"}])
     assert "p.jsonl line 4 has the text of a test row, 'satz 3'" in refusal()

@@ -159,6 +159,16 @@ def test_a_changed_run_does_not_go_on_from_a_checkpoint(change, message, with_ch
     assert message in capsys.readouterr().err
 
 
+def test_a_run_with_a_baseline_goes_on_too(with_checkpoints, recipe, tmp_path):
+    baseline = recipe("align_schedule: sft\n", name="sft")
+    with_checkpoints.write_text(with_checkpoints.read_text() + f"baseline_recipe: {baseline}\n")
+    with_checkpoints.write_text(with_checkpoints.read_text().replace("max_steps: 3", "max_steps: 2"))
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    first = (tmp_path / "sft" / "scores.json").stat().st_mtime_ns
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
+    assert (tmp_path / "sft" / "scores.json").stat().st_mtime_ns == first
+
+
 def test_what_does_not_touch_the_weights_may_change_between_two_parts_of_a_run(with_checkpoints):
     assert run_midalign.main([str(with_checkpoints)]) == 0
     free = ["--logging_steps", "2", "--save_total_limit", "1", "--score_rows", "1"]

@@ -32,6 +32,8 @@ REFUSED = {
     "model_init_kwargs": "use dtype, attn_implementation and model_revision",
     "use_liger_kernel": "the early exit needs the stock forward pass",
     "label_smoothing_factor": "the task loss is plain cross entropy",
+    "save_only_model": "a run cannot go on from a checkpoint without its optimizer",
+    "ignore_data_skip": "a resumed run must read the rows that follow",
     "auto_find_batch_size": "a changed batch size is a different experiment",
 }
 

@@ -128,3 +128,10 @@ def test_an_oversampled_language_repeats_all_its_pairs_before_any_third_time():
 def test_steps_alternate_from_task():
     assert [is_align_step("alternate", step) for step in range(4)] == [False, True, False, True]
     assert is_align_step("align_only", 0) and not is_align_step("joint", 1)
+
+
+def test_the_micro_batches_of_a_step_can_be_found_again():
+    drawn = sampler(task_rows=10, accumulation=2)
+    seen = [batch for epoch in epochs(drawn, 2) for batch in epoch]  # 5 micro-batches an epoch, 3 steps: 2, 2, 1
+    assert drawn.of_step(0) == seen[:2] and drawn.of_step(2) == seen[4:5] and drawn.of_step(3) == seen[5:7]
+    assert drawn.of_step(4, 1) == [seen[8]]

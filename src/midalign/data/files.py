@@ -28,7 +28,7 @@ def records(path):
             yield from _lines(path, data)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; name a file that can be read.") from error
-    except (EOFError, zlib.error, pyarrow.ArrowException) as error:
+    except (EOFError, zlib.error, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}); write it anew.") from error
 
 

@@ -97,6 +97,13 @@ class MicroBatchSampler(Sampler):
         self.task_batches = -(-task_rows // (task_batch_size * processes))
         self._pass = (None, None)
 
+    def of_step(self, step, micro_batch=None):
+        """The micro-batches of optimizer step `step` (from 0), or only one of them; moves to its epoch."""
+        steps = -(-len(self) // self.accumulation)
+        self.set_epoch(step // steps)
+        window = list(self)[step % steps * self.accumulation :][: self.accumulation]
+        return window if micro_batch is None else window[micro_batch : micro_batch + 1]
+
     def set_epoch(self, epoch):
         """Called by the trainer at the start of each epoch."""
         self.epoch = epoch

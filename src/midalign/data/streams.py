@@ -3,7 +3,7 @@
 import hashlib
 from functools import partial
 
-from midalign.data.checks import among_tests, fit_problem
+from midalign.data.checks import Sieve, among_tests, fit_problem
 from midalign.data.prepared import prepared
 from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
@@ -34,12 +34,12 @@ def scored_texts(data):
     """The utterances of all test rows that the run will score, and of the test rows beside its training rows."""
     texts = set()
     for locale in {*(data.score_languages or ()), *data.task_languages}:
-        try:
-            rows = task_rows(data.task_data, locale, "test", data.task_revision)
+        try:  # a bad row has no text to keep apart; whether it may be there is for the run's own sieve to say
+            rows = task_rows(data.task_data, locale, "test", data.task_revision, Sieve("skip"))
         except InputError:
             if locale in (data.score_languages or ()):
                 raise
-            continue  # nothing to score there: nothing to keep apart
+            continue  # no test rows beside these training rows
         texts.update(row["utt"].strip() for row in rows)
     return texts
 

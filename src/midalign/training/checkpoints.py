@@ -13,14 +13,15 @@ from transformers.trainer_utils import sort_checkpoints
 from midalign.errors import InputError
 
 SEAL = "midalign.json"
-# What may change between two parts of a run: where it writes, what it says, how fast the data comes.
+# What may change between two parts of a run: where it writes, what it says, how it fits time and memory.
 FREE = frozenset(
     """
     output_dir resume_from_checkpoint report_to run_name project logging_dir logging_steps logging_strategy
     logging_first_step log_level log_level_replica disable_tqdm save_steps save_strategy save_total_limit push_to_hub
     hub_model_id hub_strategy hub_token hub_private_repo dataloader_num_workers dataloader_prefetch_factor
     dataloader_pin_memory dataloader_persistent_workers dataset_num_proc score_languages score_rows baseline_recipe
-    task_data align_data local_rank ddp_timeout
+    task_data align_data local_rank ddp_timeout gradient_checkpointing activation_checkpointing align_chunk_size
+    task_tokens_per_batch per_device_eval_batch_size on_bad_row
     """.split()
 )
 

@@ -59,11 +59,12 @@ class Watch:
 def not_finite(found, places, checkpoint):
     """NotFiniteError for what `Watch.first_not_finite` found.   places: of the rows and pairs of that micro-batch."""
     step, micro_batch, what = found
+    where = "" if micro_batch is None else f", micro-batch {micro_batch}"
     shown = "; ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
     last = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
     return NotFiniteError(
-        f"the {what} is not finite at step {step}, micro-batch {micro_batch}, with {shown}; {last}. Lower "
-        "learning_rate or max_grad_norm, or look at these rows, and resume."
+        f"the {what} is not finite at step {step}{where}, with {shown}; {last}. Look at these rows, or lower "
+        "learning_rate or max_grad_norm, and start anew in another output_dir."
     )
 
 
@@ -73,13 +74,16 @@ def is_out_of_memory(error):
 
 
 def out_of_memory(args):
-    """OutOfMemoryError with the three keys to change."""
+    """OutOfMemoryError with the keys to change; a run may go on from its checkpoint with all of them changed."""
     chunk, tokens = args.align_chunk_size, args.task_tokens_per_batch
     changes = [
         ("gradient_checkpointing", args.gradient_checkpointing, True),
-        ("align_chunk_size", chunk, max((chunk or args.align_batch_size) // 4, 1)),
-        ("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)),
+        ("per_device_eval_batch_size", args.per_device_eval_batch_size, max(args.per_device_eval_batch_size // 2, 1)),
     ]
+    if args.align_schedule == "joint" or (args.align_schedule != "sft" and args.world_size == 1):
+        changes.append(("align_chunk_size", chunk, max((chunk or args.align_batch_size) // 4, 1)))
+    if args.world_size == 1:
+        changes.append(("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)))
     shown = "; ".join(f"{key}: {new} (found {old})" for key, old, new in changes if old != new)
     return OutOfMemoryError(
         f"the step does not fit into memory. Change, in this order, what leaves the experiment as it is: {shown}."

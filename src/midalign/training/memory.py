@@ -7,7 +7,7 @@ from trl import get_peft_config
 
 GIB = 2**30
 MARGIN = 1.3  # what kernels hold for a moment, from those peaks
-OPTIMIZER_BYTES = {"8bit": 2, "adafactor": 4}  # of state for a trained weight; 8 of AdamW's two float32 moments
+OPTIMIZER_BYTES = {"8bit": 2, "adafactor": 4}  # of state for a trained weight; else AdamW's two moments
 
 
 def estimate(config, model, training, tokens):
@@ -26,7 +26,10 @@ def estimate(config, model, training, tokens):
     text = config.get_text_config()
     number = 2 if training.bf16 or training.fp16 or model.dtype in ("bfloat16", "float16") else 4
     stored = {True: 0.55}.get(model.load_in_4bit, 1 if model.load_in_8bit else _bytes(model.dtype))
-    state = next((size for name, size in OPTIMIZER_BYTES.items() if name in str(training.optim)), 8)
+    own = 4 if model.use_peft else _bytes(model.dtype)  # PEFT keeps adapters in float32
+    state = next((size for name, size in OPTIMIZER_BYTES.items() if name in str(training.optim)), 2 * own)
+    embeddings = text.vocab_size * text.hidden_size * (1 if config.tie_word_embeddings else 2)
+    not_quantised = embeddings * (2 - stored) if model.load_in_4bit or model.load_in_8bit else 0
 
     layer = 8 * text.hidden_size + 4 * text.intermediate_size
     if model.use_peft and model.lora_dropout:
@@ -34,8 +37,8 @@ def estimate(config, model, training, tokens):
     layers = text.num_hidden_layers
     kept = layer + layers * text.hidden_size if training.gradient_checkpointing else layers * layer
     return {
-        "weights": (total - trained) * stored / GIB + trained * 4 / GIB,
-        "gradients and optimizer": trained * (4 + state) / GIB,
+        "weights": ((total - trained) * stored + not_quantised + trained * own) / GIB,
+        "gradients and optimizer": trained * (own + state) / GIB,
         "activations": MARGIN * tokens * kept * number / GIB,
         "LM head": min(tokens, 4096) * text.vocab_size * 4 * 2 / GIB,
     }

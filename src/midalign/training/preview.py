@@ -150,7 +150,7 @@ def _plan(training, sampler, measured, packed):
     if training.save_strategy == "steps":
         every = training.save_steps if training.save_steps >= 1 else math.ceil(training.save_steps * total)
         limit = f", the last {training.save_total_limit} and the best kept" if training.save_total_limit else ""
-        table.add_row("checkpoints", f"{total // int(every):,}{limit}")
+        table.add_row("checkpoints", f"{-(-total // int(every)):,}{limit}")
     else:
         table.add_row("checkpoints", str(training.save_strategy))
     for key, (on, reason) in packed.items():

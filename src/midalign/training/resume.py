@@ -51,8 +51,9 @@ class Resumable:
             super()._save_checkpoint(model, trial)
         finally:
             self._staging = None
-        if self.state.best_model_checkpoint == str(staging / name):
-            self.state.best_model_checkpoint = str(final)
+        best = Path(run_dir, f"checkpoint-{self.state.best_global_step}")
+        if best == final or (self.state.best_global_step and best.is_dir()):
+            self.state.best_model_checkpoint = str(best)
         self._window_file(staging / name).write_text(json.dumps(self._window()), encoding="utf-8")
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
@@ -67,6 +68,11 @@ class Resumable:
                 use_mtime=True,
             )
         self.accelerator.wait_for_everyone()
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(final))
+
+    def _push_from_checkpoint(self, folder):
+        """Nothing yet: what is pushed is the checkpoint in its final place."""
 
     # What has been collected since the last log is no part of transformers' checkpoints.
 

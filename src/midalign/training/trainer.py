@@ -147,8 +147,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
 
     def _clip_grad_norm(self, model):
         norm = super()._clip_grad_norm(model)
-        if torch.is_tensor(norm):
-            self._note("gradient", norm)
+        if torch.is_tensor(norm) and self.accelerator.scaler is None:  # a loss scaler skips such steps by design
+            self._watch.note(self.state.global_step + 1, None, "gradient", norm)
         return norm
 
     def _note(self, what, value):
@@ -161,13 +161,11 @@ class MidAlignTrainer(Resumable, SFTTrainer):
             raise not_finite(found, self._places(step - 1, micro_batch), newest_whole(self.args.output_dir)[0])
 
     def _places(self, step, micro_batch):
-        """Where the rows and pairs of a micro-batch come from."""
-        sampler, accumulation = self._sampler(), self.args.gradient_accumulation_steps
-        steps = -(-len(sampler) // accumulation)
-        sampler.set_epoch(step // steps)
-        chosen = list(sampler)[step % steps * accumulation + micro_batch]
-        rows = self.train_dataset.select(chosen.task)["place"] if "place" in self.train_dataset.column_names else ()
-        return [*rows, *(self.pairs[i]["place"] for i in chosen.pairs)]
+        """Where the rows and pairs of a micro-batch, or of a whole step, come from."""
+        window = self._sampler().of_step(step, micro_batch)
+        rows = self.train_dataset["place"] if "place" in self.train_dataset.column_names else None
+        places = [rows[i] for half in window for i in half.task] if rows else []
+        return places + [self.pairs[i]["place"] for half in window for i in half.pairs]
 
     # Loss
 
