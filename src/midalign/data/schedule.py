@@ -97,6 +97,23 @@ class MicroBatchSampler(Sampler):
         self.task_batches = -(-task_rows // (task_batch_size * processes))
         self._pass = (None, None)
 
+    @classmethod
+    def of(cls, args, task_rows, pairs, processes=1, rank=0):
+        """The sampler of a recipe.   args: MidAlignConfig.   task_rows: how many.   pairs: with their language."""
+        return cls(
+            args.align_schedule,
+            task_rows,
+            [pair["language"] for pair in pairs],
+            task_batch_size=args.per_device_train_batch_size,
+            pair_batch_size=args.align_batch_size,
+            accumulation=args.gradient_accumulation_steps,
+            align_every=args.align_every,
+            temperature=args.align_sampling_temperature,
+            seed=args.data_seed if args.data_seed is not None else args.seed,
+            processes=processes,
+            rank=rank,
+        )
+
     def of_step(self, step, micro_batch=None):
         """The micro-batches of optimizer step `step` (from 0), or only one of them; moves to its epoch."""
         steps = -(-len(self) // self.accumulation)

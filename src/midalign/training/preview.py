@@ -46,7 +46,7 @@ def preview_recipe(argv, gpu):
         yield _pair(tokenizer, pair)
     yield _left_out(sieve, data.on_bad_row)
     yield _counts(rows, pairs, held_out)
-    sampler = _sampler(training, rows, pairs)
+    sampler = MicroBatchSampler.of(training, len(rows), pairs)
     batches = list(islice(iter(sampler), BATCHES))
     packed = _packing(training, model, config, rows, pairs)
     measured = _batches(batches, training, tokenizer, config, rows, pairs, packed)
@@ -91,20 +91,6 @@ def _counts(rows, pairs, held_out):
         repeated = count - len({(pair["source_text"], pair["target_text"]) for pair in own})
         table.add_row(f"pairs {language}", f"{count:,}", f"{kept[language]:,}", f"{repeated:,}")
     return table
-
-
-def _sampler(training, rows, pairs):
-    return MicroBatchSampler(
-        training.align_schedule,
-        len(rows),
-        [pair["language"] for pair in pairs],
-        task_batch_size=training.per_device_train_batch_size,
-        pair_batch_size=training.align_batch_size,
-        accumulation=training.gradient_accumulation_steps,
-        align_every=training.align_every,
-        temperature=training.align_sampling_temperature,
-        seed=training.data_seed if training.data_seed is not None else training.seed,
-    )
 
 
 def _packing(training, model, config, rows, pairs):

@@ -86,19 +86,7 @@ class MidAlignTrainer(Resumable, SFTTrainer):
 
     def _sampler(self):
         args = self.args
-        return MicroBatchSampler(
-            args.align_schedule,
-            len(self.train_dataset),
-            [pair["language"] for pair in self.pairs],
-            task_batch_size=args.per_device_train_batch_size,
-            pair_batch_size=args.align_batch_size,
-            accumulation=args.gradient_accumulation_steps,
-            align_every=args.align_every,
-            temperature=args.align_sampling_temperature,
-            seed=args.data_seed if args.data_seed is not None else args.seed,
-            processes=args.world_size,
-            rank=args.process_index,
-        )
+        return MicroBatchSampler.of(args, len(self.train_dataset), self.pairs, args.world_size, args.process_index)
 
     def get_train_dataloader(self):
         args = self.args
