@@ -34,8 +34,11 @@ def start(path, *options):
 
 
 def progress(out):
-    """What a run has written so far, to wait for: the names and sizes of all files."""
-    return {str(file): file.stat().st_size for file in out.rglob("*") if file.is_file()} if out.is_dir() else {}
+    """What a run has written so far, to wait for: the names and sizes of all files; None while they move."""
+    try:
+        return {str(file): file.stat().st_size for file in out.rglob("*") if file.is_file()} if out.is_dir() else {}
+    except FileNotFoundError:  # a checkpoint has just gone to its place
+        return None
 
 
 def kill_while_it_works(process, out, wait):
