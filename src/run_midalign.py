@@ -125,10 +125,10 @@ def run(argv, show=True):
             "scores": scores,
         }
         write_record(training.output_dir, record)
-    if scores and trainer.is_world_process_zero():
-        record = {"scores": scores, "recipe": given}
-        Path(training.output_dir, SCORES).write_text(json.dumps(record, indent=1), encoding="utf-8")
-        if show:
+        if scores:
+            kept = {"scores": scores, "recipe": given}
+            Path(training.output_dir, SCORES).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        if scores and show:
             aligned = {pair["language"] for pair in pairs} if training.align_schedule != "sft" else set()
             groups = {locale: group_of(locale, data.task_languages, aligned) for locale in scores}
             Console().print(transfer_table(scores, groups, baseline))
@@ -167,13 +167,9 @@ def _baseline_argv(argv, data, training):
     """
     if data.baseline_recipe is None:
         return None
-    baseline = [data.baseline_recipe, "--seed", str(training.seed)]
-    key = None
-    for token in argv[0 if argv[0].startswith("--") else 1 :]:
-        if token.startswith("--"):
-            key = token[2:].split("=")[0].replace("-", "_")
-        if not key.startswith("align_") and key not in ("output_dir", "baseline_recipe", "resume_from_checkpoint"):
-            baseline.append(token)
+    own = ("align_", "output_dir", "baseline_recipe", "resume_from_checkpoint")
+    overrides = _without(argv[0 if argv[0].startswith("--") else 1 :], own)
+    baseline = [data.baseline_recipe, "--seed", str(training.seed), *overrides]
     other, other_training, _ = read_recipe(baseline)
     name = f"baseline_recipe {data.baseline_recipe}"
     if other.baseline_recipe:
@@ -204,15 +200,22 @@ def _as_given(argv):
     """The recipe's text and the overrides: equal text, equal run."""
     if not argv or argv[0].startswith("--"):
         return list(argv)
-    overrides, key = [], None
-    for token in argv[1:]:
-        key = token[2:].split("=")[0].replace("-", "_") if token.startswith("--") else key
-        if key != "resume_from_checkpoint":  # a run in two parts is the same run
-            overrides.append(token)
+    overrides = _without(argv[1:], ("resume_from_checkpoint",))  # a run in two parts is the same run
     try:
         return [Path(argv[0]).read_text(encoding="utf-8"), *overrides]
     except (OSError, UnicodeDecodeError):  # read_recipe says what is wrong with it
         return list(argv)
+
+
+def _without(overrides, keys):
+    """`--key value` and `--key=value` tokens but those whose key starts with one of `keys`."""
+    kept, key = [], ""
+    for token in overrides:
+        if token.startswith("--"):
+            key = token[2:].replace("-", "_")
+        if not key.startswith(keys):
+            kept.append(token)
+    return kept
 
 
 def _step_holds(args):

@@ -152,9 +152,8 @@ class Bench:
         finally:
             decoder.layers, decoder.norm, decoder.config.num_hidden_layers = layers, norm, len(layers)
 
-    def micro_batch(self, who, laps=None):
+    def micro_batch(self, who, laps):
         """A whole micro-batch and optimizer step, from rows on.   who: ours, or plain (trl and naive)."""
-        laps = laps or Laps()
         for half, make in (("task", self.task), ("pairs", self.pair_half)):
             candidate = make("ours" if who == "ours" else {"task": "trl", "pairs": "naive"}[half])
             laps.lap(f"{half}: collate")
@@ -228,8 +227,7 @@ class Bench:
         start = _now()
         with self.ours.compute_loss_context_manager():
             loss = step()
-        if loss is not None:
-            loss.backward()
+        loss.backward()
         return _now() - start, _memory(reset=False) - before
 
 

@@ -47,13 +47,12 @@ def packs(key, wanted, config, longest, experts=False):
         return False, None
     reason = None
     kinds = set(getattr(config, "layer_types", None) or ())
+    others = kinds - {"full_attention", "sliding_attention"}
     window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
     if config._attn_implementation not in ("sdpa", "eager"):
         reason = f"attn_implementation {config._attn_implementation} does not take a block mask, sdpa and eager do"
-    elif not kinds <= {"full_attention", "sliding_attention"}:
-        reason = (
-            f"layers of kind {', '.join(sorted(kinds - {'full_attention', 'sliding_attention'}))} take no block mask"
-        )
+    elif others:
+        reason = f"layers of kind {', '.join(sorted(others))} take no block mask"
     elif experts:
         reason = "the loss that balances experts takes no block mask"
     elif window is not None and longest > window:
