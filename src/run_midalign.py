@@ -20,6 +20,7 @@ from midalign.evaluation.transfer import group_of, score_locales, transfer_table
 from midalign.recipe import read_recipe
 from midalign.training.checkpoints import newest_whole, require_same, tear
 from midalign.training.checks import check_pairs
+from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
 from midalign.training.models import load_model, load_tokenizer, model_commit, model_depth, model_path
 from midalign.training.record import data_record, environment, resolved, write_record
@@ -115,6 +116,7 @@ def run(argv, show=True):
             "languages": sorted(
                 {locale.split("-")[0] for locale in data.task_languages} | made_from["data"]["pairs"].keys()
             ),
+            "engine": engine_around(trainer.model_wrapped),
             "processes": training.world_size,
             "steps": trainer.state.global_step,
             "step_holds": _step_holds(training),
@@ -222,12 +224,15 @@ def _step_holds(args):
     """What one optimizer step holds, over all processes."""
     batches = args.gradient_accumulation_steps * args.world_size
     rows, halves = args.per_device_train_batch_size * batches, -(-batches // args.align_every)
+    pairs = halves if args.align_schedule == "joint" else batches
+    candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
+    pairs = f"{pairs} x {args.align_batch_size} pairs, each against {candidates} candidates"
     return {
-        "sft": "{rows} task rows",
-        "joint": "{rows} task rows and {halves} x {size} pairs",
-        "alternate": "{rows} task rows or {batches} x {size} pairs, in turn",
-        "align_only": "{batches} x {size} pairs",
-    }[args.align_schedule].format(rows=rows, halves=halves, batches=batches, size=args.align_batch_size)
+        "sft": f"{rows} task rows",
+        "joint": f"{rows} task rows and {pairs}",
+        "alternate": f"{rows} task rows or {pairs}, in turn",
+        "align_only": pairs,
+    }[args.align_schedule]
 
 
 if __name__ == "__main__":

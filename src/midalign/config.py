@@ -90,6 +90,10 @@ class MidAlignConfig(SFTConfig):
         metadata={"help": "Decoder layer whose output is aligned, 1..L-1, or a fraction of the depth L."},
     )
     align_batch_size: int = field(default=32, metadata={"help": "Pairs in a micro-batch of one process."})
+    align_gather_negatives: bool = field(
+        default=True,
+        metadata={"help": "The sentences of all processes are candidates; otherwise each process's own alone."},
+    )
     align_sampling_temperature: float = field(
         default=10.0,
         metadata={

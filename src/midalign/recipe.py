@@ -10,6 +10,7 @@ import yaml
 from transformers import HfArgumentParser
 from trl import ModelConfig
 
+from midalign.compatibility import engine_of, require_compatible
 from midalign.config import DataConfig, MidAlignConfig, check
 from midalign.errors import InputError
 
@@ -64,6 +65,7 @@ def read_recipe(argv):
     if rest:
         raise InputError(f"found {rest[0]!r} without a key; give every value as --key value.")
     check(data, training, model, given={*values, *overrides})
+    require_compatible(training, model, engine_of(training))
     return data, training, model
 
 

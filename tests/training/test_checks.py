@@ -47,7 +47,7 @@ def test_packing_is_off_beside_a_loss_that_balances_experts():
     assert packs("share_prefix", None, config(), 17, experts=True)[0] is False
 
 
-def test_passes_of_several_processes_would_not_match():
-    check_task_tokens(64, 17, 1, False)
-    with pytest.raises(InputError, match="several processes and DeepSpeed must take the same number"):
-        check_task_tokens(64, 17, 2, False)
+def test_a_row_longer_than_a_pass_is_refused():
+    check_task_tokens(17, 17)
+    with pytest.raises(InputError, match="task_tokens_per_batch is 16, but a row has 17 tokens"):
+        check_task_tokens(16, 17)

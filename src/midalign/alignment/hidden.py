@@ -41,14 +41,19 @@ def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
         raise ValueError(f"layer={layer}, but {type(decoder).__name__} has {depth} layers; use 0..{depth}.")
 
     captured = []
-    hooks = [decoder.norm.register_forward_pre_hook(lambda _, args: captured.append(args[0]))]
+    called = extract_model_from_parallel(model)
+    # The states are what the forward pass returns: the wrappers look at that to see which parameters took part.
+    hooks = [
+        decoder.norm.register_forward_pre_hook(lambda _, args: captured.append(args[0])),
+        called.register_forward_hook(lambda *_: captured[0], prepend=True),
+    ]
     if layer < depth:
         hooks.append(decoder.layers[layer].register_forward_pre_hook(_refuse_upper_layer))
     # A causal LM projects only the positions in `logits_to_keep`: none. A bare decoder has no head to spare.
-    no_logits = {} if extract_model_from_parallel(model) is decoder else {"logits_to_keep": input_ids.new_empty(0)}
+    no_logits = {} if called is decoder else {"logits_to_keep": input_ids.new_empty(0)}
     decoder.config.num_hidden_layers = layer
     try:
-        model(
+        return model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
@@ -59,7 +64,6 @@ def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
         decoder.config.num_hidden_layers = depth
         for hook in hooks:
             hook.remove()
-    return captured[0]
 
 
 def _refuse_upper_layer(module, args):

@@ -11,7 +11,8 @@ class AlignLearningRate(TrainerCallback):
     def __init__(self, ratio):
         self.ratio = ratio
 
-    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+    def on_step_begin(self, args, state, control, optimizer=None, **kwargs):
+        # DeepSpeed takes its step inside the backward pass: before that is the only time that is right for all engines.
         self._scale(args, state, optimizer, self.ratio)
 
     def on_optimizer_step(self, args, state, control, optimizer=None, **kwargs):

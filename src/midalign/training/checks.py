@@ -11,11 +11,6 @@ def check_pairs(args, pairs, eval_pairs):
     """
     if args.align_schedule != "sft":
         require_full_batch(len(pairs), args.align_batch_size, args.world_size)
-    if args.align_chunk_size and args.align_schedule != "joint" and args.world_size > 1:
-        raise InputError(
-            f"align_chunk_size on {args.world_size} processes needs the task half beside the pair half, found "
-            f"align_schedule {args.align_schedule}; use joint or delete align_chunk_size."
-        )
     first = {pair[side][0] for pair in [*pairs, *eval_pairs] for side in ("source", "target")}
     if args.align_pooling == "bos" and len(first) == 1:
         raise InputError(
@@ -24,16 +19,10 @@ def check_pairs(args, pairs, eval_pairs):
         )
 
 
-def check_task_tokens(limit, longest, processes, deepspeed):
+def check_task_tokens(limit, longest):
     """Refuse a task_tokens_per_batch that cannot be kept.   longest: tokens of the longest row.   Raises InputError."""
     if limit and limit < longest:
         raise InputError(f"task_tokens_per_batch is {limit}, but a row has {longest} tokens; raise it.")
-    if limit and (processes > 1 or deepspeed):
-        raise InputError(
-            "task_tokens_per_batch takes as many passes as a process's own rows need, but several processes and "
-            "DeepSpeed must take the same number; lower per_device_train_batch_size and raise "
-            "gradient_accumulation_steps instead."
-        )
 
 
 def packs(key, wanted, config, longest, experts=False):

@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import PartialState
+from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import is_flash_attn_2_available
@@ -42,9 +43,13 @@ def model_commit(path, revision):
 
 
 def load_model(path, model):
-    """The causal LM with its weights.   model: ModelConfig.   Safetensors only. Raises InputError."""
+    """The causal LM with its weights.   model: ModelConfig.   Safetensors only. Raises InputError.
+
+    A quantised one is prepared for training as PEFT recommends: frozen, what is not quantised (norms, embeddings) in
+    float32.
+    """
     quantization = get_quantization_config(model)
-    return _load(
+    loaded = _load(
         AutoModelForCausalLM,
         path,
         model.model_revision,
@@ -53,6 +58,7 @@ def load_model(path, model):
         quantization_config=quantization,
         use_safetensors=True,
     )
+    return prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False) if quantization else loaded
 
 
 def attention(requested):

@@ -14,13 +14,14 @@ from trl import SFTTrainer
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of
-from midalign.alignment.negatives import false_negatives
+from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.config import resolve_layer
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
 from midalign.data.schedule import MicroBatchSampler
 from midalign.training.callbacks import AlignLearningRate
 from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, packs
+from midalign.training.engines import keep_adapters_in_float32, start_from_zero_gradients
 from midalign.training.forward import block_mask, pooled_pairs
 from midalign.training.guards import Watch, hint_at_flat_logits, not_finite
 from midalign.training.resume import Resumable
@@ -54,9 +55,10 @@ class MidAlignTrainer(Resumable, SFTTrainer):
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
+        keep_adapters_in_float32(self.model)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         longest = max(map(len, self.train_dataset["input_ids"]), default=0)
-        check_task_tokens(args.task_tokens_per_batch, longest, args.world_size, self.is_deepspeed_enabled)
+        check_task_tokens(args.task_tokens_per_batch, longest)
         held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
         for rows in filter(None, held_out.values()):
             longest = max(longest, *map(len, rows["input_ids"]))
@@ -125,6 +127,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
         return super()._get_num_items_in_batch(every, device)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
+        if self._micro_batch == 0 and "input_ids" not in inputs:
+            start_from_zero_gradients(self.model, self.optimizer)
         loss = 0.0
         for part in inputs.pop("parts", ()):
             with self.accelerator.no_sync(model):
@@ -181,8 +185,11 @@ class MidAlignTrainer(Resumable, SFTTrainer):
         return partial(model, attention_mask=block_mask(self.model, inputs.pop("segments"), inputs.pop("prefixes")))
 
     def _align_loss(self, model, pairs):
-        source, target = self._pooled(model, pairs["chunks"])
-        exclude = false_negatives(pairs["source_text"], pairs["target_text"])
+        batch = [*self._pooled(model, pairs["chunks"]), pairs["source_text"], pairs["target_text"]]
+        if self.args.align_gather_negatives:
+            batch = map(from_all_processes, batch)
+        source, target, *texts = batch
+        exclude = false_negatives(*texts)
         loss = self._loss(source, target, exclude)
         self._note("pair half", loss)
         with torch.no_grad():

@@ -1,0 +1,143 @@
+"""What works on which engine: looked up when a recipe is read, printed in recipes/README.md."""
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from accelerate.utils import DistributedType
+
+from midalign.errors import InputError
+
+ENGINES = {"single": "one process", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
+SEVERAL = ("ddp", "zero2", "zero3", "fsdp2")
+ON_CPU = ("single", "ddp", "zero2", "zero3")  # accelerate runs FSDP2 on GPUs only
+
+
+class Feature(NamedTuple):
+    """A part of a recipe and the engines it works on.
+
+    used: (MidAlignConfig, ModelConfig) -> bool.   trained: engines on which the tests train with it and get the weights
+    that one process gets.   refused: engine -> why not, and what to do instead.   Elsewhere it has not been run.
+    """
+
+    name: str
+    used: Callable
+    trained: tuple = ()
+    refused: dict = {}  # noqa: RUF012  never changed
+
+
+def _on(engines, sentence):
+    return dict.fromkeys(engines, sentence)
+
+
+def _reentrant(training):
+    return training.gradient_checkpointing and (training.gradient_checkpointing_kwargs or {}).get("use_reentrant")
+
+
+FEATURES = (
+    Feature("align_schedule joint", lambda t, m: t.align_schedule == "joint", ON_CPU),
+    Feature(
+        "align_schedule alternate, align_only", lambda t, m: t.align_schedule in ("alternate", "align_only"), ON_CPU
+    ),
+    Feature("align_learning_rate", lambda t, m: t.align_learning_rate is not None, ON_CPU),
+    Feature("LoRA, rsLoRA", lambda t, m: m.use_peft, ON_CPU),
+    Feature("DoRA", lambda t, m: m.use_dora, ON_CPU),
+    Feature("full fine-tuning", lambda t, m: not m.use_peft, ON_CPU),
+    Feature(
+        "load_in_4bit, load_in_8bit",
+        lambda t, m: m.load_in_4bit or m.load_in_8bit,
+        ("single", "ddp", "zero2"),
+        _on(("zero3",), "quantised weights cannot be shared out; use zero2 or ddp, or delete load_in_4bit"),
+    ),
+    Feature(
+        "load_in_4bit or load_in_8bit without use_peft",
+        lambda t, m: (m.load_in_4bit or m.load_in_8bit) and not m.use_peft,
+        refused=_on(ENGINES, "quantised weights are not trained; set use_peft: true"),
+    ),
+    Feature("gradient_checkpointing", lambda t, m: t.gradient_checkpointing and not _reentrant(t), ON_CPU),
+    Feature(
+        "gradient_checkpointing with use_reentrant: true",
+        lambda t, m: _reentrant(t),
+        ("single",),
+        _on(
+            SEVERAL,
+            "it goes through the task and the pair half in backward passes of their own, and the engine takes the "
+            "first for all; delete gradient_checkpointing_kwargs",
+        ),
+    ),
+    Feature(
+        "align_chunk_size with align_schedule joint",
+        lambda t, m: t.align_chunk_size and t.align_schedule == "joint",
+        ON_CPU,
+    ),
+    Feature(
+        "align_chunk_size with align_schedule alternate or align_only",
+        lambda t, m: t.align_chunk_size and t.align_schedule in ("alternate", "align_only"),
+        ("single",),
+        _on(SEVERAL, "chunks need the task half beside the pair half; use joint or delete align_chunk_size"),
+    ),
+    Feature(
+        "task_tokens_per_batch",
+        lambda t, m: t.task_tokens_per_batch,
+        ("single",),
+        _on(
+            SEVERAL,
+            "it takes as many passes as a process's own rows need, but all processes must take the same number; lower "
+            "per_device_train_batch_size and raise gradient_accumulation_steps",
+        ),
+    ),
+    Feature("load_best_model_at_end", lambda t, m: t.load_best_model_at_end, ON_CPU),
+)
+
+
+def engine_of(training):
+    """The engine that accelerate has set up.   training: MidAlignConfig.
+
+    Raises InputError where it is not the one that was launched: on CPUs accelerate quietly takes another, or lets each
+    process train alone.
+    """
+    state, plugin = training.distributed_state, training.deepspeed_plugin
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    if launched != training.world_size:
+        raise InputError(
+            f"{launched} processes were launched, but each would train alone; without GPUs set use_cpu: true for DDP, "
+            "ddp_backend: gloo for DeepSpeed."
+        )
+    if plugin is not None:
+        if state.distributed_type != DistributedType.DEEPSPEED:
+            raise InputError(
+                "DeepSpeed was launched, but use_cpu makes DDP of it; delete use_cpu, set ddp_backend: gloo."
+            )
+        return _known(f"zero{plugin.zero_stage}")
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        if training.device.type == "cpu":
+            raise InputError(
+                "FSDP was launched, but accelerate makes DDP of it on CPUs; use accelerate_configs/ddp.yaml."
+            )
+        return _known(f"fsdp{os.environ.get('FSDP_VERSION', 1)}")
+    return "ddp" if training.world_size > 1 else "single"
+
+
+def _known(engine):
+    if engine not in ENGINES:
+        raise InputError(f"{engine} was launched; use {', '.join(ENGINES)} as in accelerate_configs/.")
+    return engine
+
+
+def require_compatible(training, model, engine):
+    """Refuse what does not work on an engine.   model: ModelConfig.   Raises InputError with what works instead."""
+    for feature in FEATURES:
+        if engine in feature.refused and feature.used(training, model):
+            raise InputError(f"{feature.name} does not work with {ENGINES[engine]}: {feature.refused[engine]}.")
+
+
+def table():
+    """The table of recipes/README.md, in Markdown."""
+    lines = ["| | " + " | ".join(ENGINES.values()) + " |", "|---" * (len(ENGINES) + 1) + "|"]
+    for feature in FEATURES:
+        cells = [
+            "refused" if engine in feature.refused else "yes" if engine in feature.trained else "not run"
+            for engine in ENGINES
+        ]
+        lines.append(f"| {feature.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""What differs between one process, DDP, DeepSpeed and FSDP2."""
+
+import torch
+from torch.distributed.fsdp import FSDPModule
+from torch.nn.parallel import DistributedDataParallel
+
+
+def engine_around(model):
+    """The engine that really drives a model, by what it is wrapped in: a name of `compatibility.ENGINES`."""
+    if isinstance(model, DistributedDataParallel):
+        return "ddp"
+    if isinstance(model, FSDPModule):
+        return "fsdp2"
+    if hasattr(model, "zero_optimization_stage"):
+        return f"zero{model.zero_optimization_stage()}"
+    return "single"
+
+
+def start_from_zero_gradients(model, optimizer):
+    """Give every trained parameter a gradient of zero, for a step whose loss does not reach all of them.
+
+    An optimizer passes over a parameter without a gradient; ZeRO-2, which has one flat gradient, cannot, and ZeRO-3
+    keeps in its partitions whatever the last step left there (DeepSpeed 0.19). Zero is the gradient of a parameter that
+    the loss does not depend on, so all engines start from it: momentum and weight decay go on in each of them alike.
+
+    model: bare.   optimizer: as accelerate has prepared it.
+    """
+    zero = getattr(optimizer, "optimizer", optimizer)
+    if hasattr(zero, "grad_partitions_flat_buffer"):
+        zero.grad_partitions_flat_buffer.zero_()
+        return
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+
+
+def keep_adapters_in_float32(model):
+    """Undo TRL's cast of a quantised model's adapter to bf16, in which AdamW's small steps round to nothing.
+
+    bf16 keeps 8 bits: a weight of 0.02 moves by 6e-5 or not at all. PEFT's own default is float32.
+    """
+    if not (getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)):
+        return
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
