@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from trl import get_peft_config
 
+from midalign.compatibility import engine_of
 from midalign.config import resolve_layer
 from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task, read_locales, scored_texts
@@ -23,7 +24,7 @@ from midalign.training.checks import check_pairs
 from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
 from midalign.training.models import load_model, load_tokenizer, model_commit, model_depth, model_path
-from midalign.training.record import data_record, environment, resolved, write_record
+from midalign.training.record import data_record, environment, resolved, step_record, write_record
 from midalign.training.trainer import MidAlignTrainer
 
 SCORES, LEFT_OUT = "scores.json", "left_out.txt"
@@ -65,7 +66,13 @@ def run(argv, show=True):
         pairs, held_out_pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
         sieve.settle()
     check_pairs(training, pairs, held_out_pairs)
-    made_from = {"recipe": resolved(data, training, model), "data": data_record(task, pairs)}
+    made_from = {
+        "recipe": resolved(data, training, model),
+        "data": data_record(task, pairs),
+        "step": step_record(training, training.world_size),
+        "engine": engine_of(training),
+        "processes": training.world_size,
+    }
     if checkpoint:
         require_same(checkpoint, made_from)
         training.eval_on_start = False  # it has been
@@ -81,7 +88,7 @@ def run(argv, show=True):
 
     if training.process_index == 0:
         counts = f"{len(task):,} task rows, {len(pairs):,} pairs, layer {training.align_layer}"
-        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, _step_holds(training))
+        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, made_from["step"]["holds"])
     try:
         trainer = MidAlignTrainer(
             model=load_model(path, model),
@@ -117,9 +124,7 @@ def run(argv, show=True):
                 {locale.split("-")[0] for locale in data.task_languages} | made_from["data"]["pairs"].keys()
             ),
             "engine": engine_around(trainer.model_wrapped),
-            "processes": training.world_size,
             "steps": trainer.state.global_step,
-            "step_holds": _step_holds(training),
             "resumed_from": checkpoint,
             "left_out": len(sieve.left_out),
             "seconds": round(time.time() - started, 1),
@@ -218,21 +223,6 @@ def _without(overrides, keys):
         if not key.startswith(keys):
             kept.append(token)
     return kept
-
-
-def _step_holds(args):
-    """What one optimizer step holds, over all processes."""
-    batches = args.gradient_accumulation_steps * args.world_size
-    rows, halves = args.per_device_train_batch_size * batches, -(-batches // args.align_every)
-    pairs = halves if args.align_schedule == "joint" else batches
-    candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
-    pairs = f"{pairs} x {args.align_batch_size} pairs, each against {candidates} candidates"
-    return {
-        "sft": f"{rows} task rows",
-        "joint": f"{rows} task rows and {pairs}",
-        "alternate": f"{rows} task rows or {pairs}, in turn",
-        "align_only": pairs,
-    }[args.align_schedule]
 
 
 if __name__ == "__main__":

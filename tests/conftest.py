@@ -75,20 +75,18 @@ def make_model(tokenizer):
     import transformers
 
     def make(layers=4, family="llama", **changes):
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "head_dim": 8}
         config = transformers.AutoConfig.for_model(
             family,
             vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
             num_hidden_layers=layers,
             num_attention_heads=4,
             num_key_value_heads=2,
-            head_dim=8,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             tie_word_embeddings=False,
-            **changes,
+            **sizes | changes,
         )
         torch.manual_seed(0)
         return transformers.AutoModelForCausalLM.from_config(config)

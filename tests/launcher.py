@@ -1,5 +1,6 @@
 """Starts programs as users do: `accelerate launch`, the files of accelerate_configs/, two processes on a CPU."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,13 +10,28 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-ENGINES = ("ddp", "zero2", "zero3")
+# zero3_all: as zero3, but small weights are shared out too. DeepSpeed keeps what has under 100,000 entries everywhere,
+# which is all of a tiny model.
+ENGINES = ("ddp", "zero2", "zero3", "zero3_all")
 # What a recipe needs for an engine on a CPU. With use_cpu accelerate would run DDP in place of DeepSpeed.
 ON_CPU = {
     "single": ["--use_cpu", "true"],
     "ddp": ["--use_cpu", "true"],
     "zero2": ["--ddp_backend", "gloo"],
     "zero3": ["--ddp_backend", "gloo"],
+    "zero3_all": ["--ddp_backend", "gloo"],
+}
+ZERO3_ALL = {
+    "train_batch_size": "auto",
+    "train_micro_batch_size_per_gpu": "auto",
+    "gradient_accumulation_steps": "auto",
+    "gradient_clipping": "auto",
+    "zero_allow_untested_optimizer": True,
+    "zero_optimization": {
+        "stage": 3,
+        "stage3_param_persistence_threshold": 0,
+        "stage3_gather_16bit_weights_on_model_save": True,
+    },
 }
 
 
@@ -31,15 +47,29 @@ def launch(engine, folder, *command, timeout=900):
     environment.pop("ACCELERATE_USE_CPU", None)  # as the launcher sets it
     start = [sys.executable]
     if engine != "single":
-        config = yaml.safe_load((ROOT / "accelerate_configs" / f"{engine}.yaml").read_text())
-        config |= {"num_processes": 2, "mixed_precision": "no", "use_cpu": "--use_cpu" in ON_CPU.get(engine, [])}
-        file = Path(folder, f"{engine}_on_cpu.yaml")
-        file.write_text(yaml.safe_dump(config))
-        port = ["--main_process_port", str(_free_port())]
-        start += ["-m", "accelerate.commands.launch", "--config_file", str(file), *port]
+        start += ["-m", "accelerate.commands.launch", "--num_processes", "2", "--main_process_port", str(_free_port())]
+        if engine == "zero3_all":
+            start += ["--config_file", _everything_shared(Path(folder))]
+        else:
+            start += ["--config_file", ROOT / "accelerate_configs" / f"{engine}.yaml", "--mixed_precision", "no"]
     return subprocess.run(
-        [*start, *map(str, command)], env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        list(map(str, [*start, *command])),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
+
+
+def _everything_shared(folder):
+    """accelerate_configs/zero3.yaml with its settings in a file of DeepSpeed's, which knows the threshold."""
+    (folder / "deepspeed.json").write_text(json.dumps(ZERO3_ALL))
+    config = yaml.safe_load((ROOT / "accelerate_configs" / "zero3.yaml").read_text())
+    del config["mixed_precision"]
+    config["deepspeed_config"] = {"deepspeed_config_file": str(folder / "deepspeed.json"), "zero3_init_flag": True}
+    (folder / "zero3_all.yaml").write_text(yaml.safe_dump(config))
+    return folder / "zero3_all.yaml"
 
 
 def _free_port():

@@ -2,11 +2,16 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from launcher import ENGINES, ON_CPU, launch
 from safetensors.torch import load_file
+
+from midalign.compatibility import FEATURES
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -44,9 +49,11 @@ def train(tmp_path_factory, make_model, tokenizer):
             [root / "recipe.yaml", *ON_CPU[engine], *sizes, "--output_dir", root / engine / name, *own]
             for name, own in options.items()
         ]
-        (root / f"{engine}.json").write_text(json.dumps([[str(word) for word in line] for line in lines]))
+        (root / f"{engine}.json").write_text(
+            json.dumps([[str(word).replace("OUT", str(root / engine)) for word in line] for line in lines])
+        )
         done = launch(engine, root, HERE / "train_many.py", root / f"{engine}.json")
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.returncode == 0, "\n".join(line for line in done.stderr.splitlines() if line.startswith("[rank"))
         return root / engine
 
     return run
@@ -102,6 +109,158 @@ def test_two_processes_train_as_one_with_the_whole_batch(engine, schedule, what,
     name = f"{schedule}-{what}-{accumulation}"
     one, other = trajectories("single") / name, trajectories(engine) / name
     record = json.loads((other / "run.json").read_text())
-    assert (record["engine"], record["processes"]) == (engine, 2)
+    assert (record["engine"], record["processes"]) == (engine.removesuffix("_all"), 2)
     assert len(losses(other)) == 20
     assert_same_run(one, other)
+
+
+# By the name of the feature in the table of compatibility: what a run of six steps is given.
+VARIANTS = {
+    "align_schedule joint": {"every_third": ["--align_every", "3", "--gradient_accumulation_steps", "2"]},
+    "align_schedule alternate, align_only": {
+        "align_only": ["--align_schedule", "align_only"],
+        "align_only_lora": ["--align_schedule", "align_only", *LORA],
+        "alternate": ["--align_schedule", "alternate", "--align_loss", "cka"],
+    },
+    "align_learning_rate": {
+        "own_rate": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4"],
+        "own_rate_lora": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4", *LORA],
+    },
+    "LoRA, rsLoRA": {"rslora": [*LORA, "--use_rslora", "true"]},
+    "DoRA": {"dora": [*LORA, "--use_dora", "true"]},
+    "full fine-tuning": {"centred": ["--align_center", "true", "--align_symmetric", "true"]},
+    "load_in_4bit": {
+        "nf4": [*LORA, "--load_in_4bit", "true", "--use_bnb_nested_quant", "true"],
+        "nf4_alternate": [*LORA, "--load_in_4bit", "true", "--align_schedule", "alternate"],
+        "nf4_checkpointing": [*LORA, "--load_in_4bit", "true", "--gradient_checkpointing", "true"],
+    },
+    "gradient_checkpointing": {
+        "checkpointing": ["--gradient_checkpointing", "true", "--align_schedule", "alternate"],
+        "checkpointing_lora": ["--gradient_checkpointing", "true", *LORA],
+    },
+    "align_chunk_size with align_schedule joint": {
+        "chunks": ["--align_chunk_size", "2"],
+        "chunks_lora": ["--align_chunk_size", "2", "--gradient_checkpointing", "true", *LORA],
+    },
+    "the same with use_peft and without gradient_checkpointing": {"chunks_kept": ["--align_chunk_size", "2", *LORA]},
+    "load_best_model_at_end": {
+        "best": [
+            "--eval_strategy", "steps", "--eval_steps", "2", "--save_strategy", "steps", "--save_steps", "2",
+            "--load_best_model_at_end", "true", "--eval_on_start", "true", *LORA,
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def variants(train):
+    folders = {}
+
+    def of(engine):
+        if engine not in folders:
+            works = engine.removesuffix("_all")
+            options = {
+                name: ["--max_steps", "6", *own]
+                for feature in FEATURES
+                if works in feature.trained
+                for name, own in VARIANTS.get(feature.name, {}).items()
+            }
+            folders[engine] = train(engine, options)
+        return folders[engine]
+
+    return of
+
+
+def test_every_feature_that_the_table_says_is_trained_on_engines_has_a_variant_here():
+    several = {feature.name for feature in FEATURES if set(feature.trained) > {"single"}}
+    assert several == VARIANTS.keys()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("feature", VARIANTS)
+def test_what_the_table_says_works_gives_the_weights_of_one_process(engine, feature, variants):
+    trained = next(one.trained for one in FEATURES if one.name == feature)
+    if engine.removesuffix("_all") not in trained:
+        pytest.skip("refused, see tests/test_compatibility.py")
+    for name in VARIANTS[feature]:
+        assert_same_run(variants("single") / name, variants(engine) / name)
+
+
+# Logs at 4 and 8, a checkpoint at 3: the resumed run must remember three steps of the first log.
+PARTS = ["--max_steps", "8", "--logging_steps", "4", "--save_strategy", "steps", "--save_steps", "3", *LORA]
+
+
+@pytest.fixture(scope="module")
+def in_parts(train):
+    folders = {}
+
+    def of(engine):
+        if engine not in folders:
+            resume = ["--resume_from_checkpoint", "OUT/whole/checkpoint-3"]
+            folders[engine] = train(engine, {"whole": PARTS, "resumed": [*PARTS, *resume]})
+        return folders[engine]
+
+    return of
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_two_processes_go_on_where_two_stopped(engine, in_parts):
+    assert_same_run(in_parts(engine) / "whole", in_parts(engine) / "resumed", to=1e-7)
+    assert json.loads((in_parts(engine) / "resumed" / "run.json").read_text())["resumed_from"].endswith("checkpoint-3")
+
+
+def test_one_process_goes_on_where_two_stopped_when_its_steps_hold_the_same(in_parts, train):
+    checkpoint = in_parts("ddp") / "whole" / "checkpoint-3"
+    alone = train("single", {"alone": [*PARTS, "--resume_from_checkpoint", str(checkpoint)]})
+    assert_same_run(in_parts("ddp") / "whole", alone / "alone")
+
+
+@pytest.mark.parametrize(
+    ("engine", "change", "sentence"),
+    [
+        (
+            "ddp",
+            ["--align_batch_size", "4"],
+            "holds was '4 task rows and 1 x 8 pairs', is '4 task rows and 1 x 4 pairs'",
+        ),
+        ("zero2", [], "was written by zero2 on 2 processes and only goes on there, found single on 1"),
+    ],
+)
+def test_what_cannot_go_on_is_refused(engine, change, sentence, in_parts, tmp_path):
+    folder = in_parts(engine)
+    sizes = ["--per_device_train_batch_size", "4", "--align_batch_size", "8", "--use_cpu", "true"]
+    resume = ["--resume_from_checkpoint", folder / "whole" / "checkpoint-3", "--output_dir", tmp_path]
+    program = [HERE.parent / "src" / "run_midalign.py", folder.parent / "recipe.yaml"]
+    done = launch("single", tmp_path, *program, *PARTS, *sizes, *resume, *change)
+    assert done.returncode == 2 and sentence in done.stderr
+
+
+def test_gradients_of_a_pair_half_are_those_of_one_process_also_through_fully_shard(tmp_path):
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*start, str(HERE / "pair_gradients.py")],
+        env=os.environ | {"PYTHONPATH": str(HERE.parent / "src"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    cases = [line.split(":")[0] for line in done.stdout.splitlines() if "of the largest entry" in line]
+    assert len(cases) == 15 and sum(case.startswith("fully_shard") for case in cases) == 8
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "sentence"),
+    [
+        ("ddp", [], "2 processes were launched, but each would train alone"),
+        ("ddp", ["--ddp_backend", "gloo"], "2 processes were launched, but each would train alone"),
+        ("zero2", ["--use_cpu", "true"], "DeepSpeed was launched, but use_cpu makes DDP of it"),
+        ("fsdp2", ["--ddp_backend", "gloo"], "FSDP was launched, but accelerate makes DDP of it on CPUs"),
+    ],
+)
+def test_an_engine_that_accelerate_would_quietly_replace_is_refused(engine, options, sentence, recipe, tmp_path):
+    path = recipe()
+    path.write_text(path.read_text().replace("use_cpu: true\n", ""))
+    done = launch(engine, tmp_path, HERE.parent / "src" / "run_midalign.py", path, *options)
+    assert done.returncode != 0 and sentence in done.stderr
+    assert not (tmp_path / "recipe" / "run.json").exists()

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from accelerate.utils import DistributedType
-
 from midalign.errors import InputError
 
 ENGINES = {"single": "one process", "ddp": "DDP", "zero2": "ZeRO-2", "zero3": "ZeRO-3", "fsdp2": "FSDP2"}
@@ -34,6 +32,10 @@ def _reentrant(training):
     return training.gradient_checkpointing and (training.gradient_checkpointing_kwargs or {}).get("use_reentrant")
 
 
+def _frozen_and_kept(training, model):
+    return model.use_peft and not training.gradient_checkpointing
+
+
 FEATURES = (
     Feature("align_schedule joint", lambda t, m: t.align_schedule == "joint", ON_CPU),
     Feature(
@@ -43,12 +45,8 @@ FEATURES = (
     Feature("LoRA, rsLoRA", lambda t, m: m.use_peft, ON_CPU),
     Feature("DoRA", lambda t, m: m.use_dora, ON_CPU),
     Feature("full fine-tuning", lambda t, m: not m.use_peft, ON_CPU),
-    Feature(
-        "load_in_4bit, load_in_8bit",
-        lambda t, m: m.load_in_4bit or m.load_in_8bit,
-        ("single", "ddp", "zero2"),
-        _on(("zero3",), "quantised weights cannot be shared out; use zero2 or ddp, or delete load_in_4bit"),
-    ),
+    Feature("load_in_4bit", lambda t, m: m.load_in_4bit, ON_CPU),
+    Feature("load_in_8bit", lambda t, m: m.load_in_8bit),
     Feature(
         "load_in_4bit or load_in_8bit without use_peft",
         lambda t, m: (m.load_in_4bit or m.load_in_8bit) and not m.use_peft,
@@ -67,8 +65,14 @@ FEATURES = (
     ),
     Feature(
         "align_chunk_size with align_schedule joint",
-        lambda t, m: t.align_chunk_size and t.align_schedule == "joint",
+        lambda t, m: t.align_chunk_size and t.align_schedule == "joint" and not _frozen_and_kept(t, m),
         ON_CPU,
+    ),
+    Feature(
+        "the same with use_peft and without gradient_checkpointing",
+        lambda t, m: t.align_chunk_size and t.align_schedule == "joint" and _frozen_and_kept(t, m),
+        ("single", "ddp", "zero2"),
+        _on(("zero3",), "frozen weights are away when a chunk is computed again; set gradient_checkpointing: true"),
     ),
     Feature(
         "align_chunk_size with align_schedule alternate or align_only",
@@ -97,25 +101,26 @@ def engine_of(training):
     process train alone.
     """
     state, plugin = training.distributed_state, training.deepspeed_plugin
+    fsdp = _set("ACCELERATE_USE_FSDP")
+    if fsdp and training.device.type == "cpu":
+        raise InputError("FSDP was launched, but accelerate makes DDP of it on CPUs; use accelerate_configs/ddp.yaml.")
+    if plugin is not None and (training.use_cpu or _set("ACCELERATE_USE_CPU")):
+        raise InputError("DeepSpeed was launched, but use_cpu makes DDP of it; delete use_cpu, set ddp_backend: gloo.")
     launched = int(os.environ.get("WORLD_SIZE", 1))
-    if launched != training.world_size:
+    if launched != training.world_size or (launched > 1 and state.distributed_type == "NO"):
         raise InputError(
             f"{launched} processes were launched, but each would train alone; without GPUs set use_cpu: true for DDP, "
             "ddp_backend: gloo for DeepSpeed."
         )
     if plugin is not None:
-        if state.distributed_type != DistributedType.DEEPSPEED:
-            raise InputError(
-                "DeepSpeed was launched, but use_cpu makes DDP of it; delete use_cpu, set ddp_backend: gloo."
-            )
         return _known(f"zero{plugin.zero_stage}")
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        if training.device.type == "cpu":
-            raise InputError(
-                "FSDP was launched, but accelerate makes DDP of it on CPUs; use accelerate_configs/ddp.yaml."
-            )
+    if fsdp:
         return _known(f"fsdp{os.environ.get('FSDP_VERSION', 1)}")
     return "ddp" if training.world_size > 1 else "single"
+
+
+def _set(variable):
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 def _known(engine):

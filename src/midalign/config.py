@@ -238,7 +238,7 @@ def _check_combinations(data, training, given):
 
 def _check_adapter(model, given):
     lora = sorted(key for key in given if key.startswith("lora_") or key in ("use_dora", "use_rslora"))
-    if lora and not model.use_peft:
+    if lora and not model.use_peft and "use_peft" not in given:  # an explicit `use_peft: false` means all weights
         raise InputError(
             f"{lora[0]} is set, but use_peft is not: all weights would be trained; set use_peft: true or delete it."
         )

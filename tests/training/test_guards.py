@@ -36,6 +36,14 @@ def test_a_loss_near_chance_that_moves_is_no_reason_to_stop():
     assert watch.first_not_finite() is None
 
 
+def test_a_gradient_of_zero_ends_after_fifty_steps():
+    watch = Watch(8, True)
+    for step in range(FLAT_STEPS):
+        watch.note(step + 1, None, "gradient", torch.tensor(0.0))
+    with pytest.raises(NoSignalError, match="the gradient has been exactly 0 for 50 steps, up to step 50"):
+        watch.first_not_finite()
+
+
 @pytest.mark.parametrize("half", ["task", "pair"])
 def test_a_loss_that_is_no_number_stops_the_run_with_its_rows_and_the_last_good_checkpoint(
     half, recipe, tmp_path, capsys, monkeypatch

@@ -8,16 +8,17 @@ import pytest
 from rich.console import Console
 
 from midalign import cli
+from midalign.errors import InputError
 from midalign.training.preview import preview_recipe
 
 
 @pytest.fixture
 def preview(recipe, tmp_path):
-    def run(*options, extra=""):
+    def run(*options, extra="", engine="single", processes=1):
         path = recipe(extra)
         (tmp_path / "model" / "model.safetensors").unlink(missing_ok=True)
         console = Console(width=200, file=io.StringIO())
-        for part in preview_recipe([str(path), *options], 24):
+        for part in preview_recipe([str(path), *options], 24, engine, processes):
             console.print(part, highlight=False)
         return console.file.getvalue()
 
@@ -57,3 +58,15 @@ def test_a_mistake_in_the_recipe_ends_in_one_sentence(recipe, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2 and "align_layer=9" in capsys.readouterr().err
+
+
+def test_a_preview_refuses_what_the_engine_would(preview):
+    with pytest.raises(InputError, match=r"does not work with ZeRO-3: .* set gradient_checkpointing: true"):
+        preview(extra="align_chunk_size: 2\n", engine="zero3")
+
+
+def test_a_preview_shows_the_step_of_several_processes(preview):
+    assert "4 task rows and 1 x 8 pairs (2 process(es))" in preview(engine="zero3", processes=2)
+    assert "4 task rows and 2 x 4 pairs (2 process(es))" in preview(
+        extra="align_gather_negatives: false\n", engine="ddp", processes=2
+    )

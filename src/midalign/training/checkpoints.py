@@ -13,7 +13,8 @@ from transformers.trainer_utils import sort_checkpoints
 from midalign.errors import InputError
 
 SEAL = "midalign.json"
-# What may change between two parts of a run: where it writes, what it says, how it fits time and memory.
+# What may change between two parts of a run: where it writes, what it says, how it fits time, memory and processes. A
+# process's batch sizes are among them, because `step` says what they make together.
 FREE = frozenset(
     """
     output_dir resume_from_checkpoint report_to run_name project logging_dir logging_steps logging_strategy
@@ -21,13 +22,17 @@ FREE = frozenset(
     hub_model_id hub_strategy hub_token hub_private_repo dataloader_num_workers dataloader_prefetch_factor
     dataloader_pin_memory dataloader_persistent_workers dataset_num_proc score_languages score_rows baseline_recipe
     task_data align_data local_rank ddp_timeout gradient_checkpointing activation_checkpointing align_chunk_size
-    task_tokens_per_batch per_device_eval_batch_size on_bad_row
+    task_tokens_per_batch per_device_eval_batch_size on_bad_row ddp_backend ddp_find_unused_parameters
+    per_device_train_batch_size gradient_accumulation_steps align_batch_size
     """.split()
 )
 
 
 def seal(folder, made_from):
-    """Write the seal, the last file of a checkpoint.   made_from: {"recipe": {...}, "data": {...}}, JSON."""
+    """Write the seal, the last file of a checkpoint.
+
+    made_from: {"recipe": {...}, "data": {...}, "step": {...}, "engine": a name, "processes": a count}, JSON.
+    """
     folder = Path(folder)
     sizes = {str(file.relative_to(folder)): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
     (folder / SEAL).write_text(json.dumps({"files": sizes, **made_from}, indent=1), encoding="utf-8")
@@ -70,16 +75,22 @@ def require_same(folder, made_from):
     """Raises InputError with every difference between what a checkpoint was made from and what goes on from it."""
     try:
         before = json.loads(Path(folder, SEAL).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        was, now = ((made["engine"], made["processes"]) for made in (before, made_from))
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder} has no readable {SEAL}; go on from a checkpoint that this program wrote."
         ) from error
-    now = json.loads(json.dumps(made_from))  # as it reads after a round trip
+    if was != now and not {was[0], now[0]} <= {"single", "ddp"}:
+        raise InputError(
+            f"{folder} was written by {was[0]} on {was[1]} processes and only goes on there, found {now[0]} on "
+            f"{now[1]}; launch it as before, or start anew without resume_from_checkpoint."
+        )
+    after = json.loads(json.dumps(made_from))  # as it reads after a round trip
     differences = [
-        f"{key} was {before[part][key]!r}, is {now[part][key]!r}"
-        for part in ("recipe", "data")
-        for key in sorted(before[part].keys() & now[part].keys() - FREE)
-        if before[part][key] != now[part][key]
+        f"{key} was {before[part][key]!r}, is {after[part][key]!r}"
+        for part in ("recipe", "data", "step")
+        for key in sorted(before[part].keys() & after[part].keys() - FREE)
+        if before[part][key] != after[part][key]
     ]
     if differences:
         raise InputError(

@@ -22,7 +22,7 @@ class Watch:
 
     def __init__(self, pairs_in_batch, contrastive):
         self.chance, self.contrastive = math.log(pairs_in_batch), contrastive
-        self.noted, self.flat = [], 0
+        self.noted, self.flat, self.still = [], 0, 0
 
     def note(self, step, micro_batch, what, value):
         """value: a 0-dim tensor, the loss of the task or pair half, or the gradient norm of a step."""
@@ -31,7 +31,8 @@ class Watch:
     def first_not_finite(self):
         """(step, micro-batch, what) of the first number that is none since the last look, or None; forgets the others.
 
-        Raises NoSignalError once the alignment loss has been exactly ln(pairs) or 0 for FLAT_STEPS pair halves.
+        Raises NoSignalError once the alignment loss has been exactly ln(pairs) or 0 for FLAT_STEPS pair halves, or the
+        gradient exactly 0 for FLAT_STEPS steps.
         """
         if not self.noted:
             return None
@@ -42,7 +43,17 @@ class Watch:
                 return step, micro_batch, what
             if what == "pair half":
                 self._require_signal(value, step)
+            if what == "gradient":
+                self._require_gradient(value, step)
         return None
+
+    def _require_gradient(self, norm, step):
+        self.still = self.still + 1 if norm == 0 else 0
+        if self.still == FLAT_STEPS:
+            raise NoSignalError(
+                f"the gradient has been exactly 0 for {FLAT_STEPS} steps, up to step {step}: nothing is trained. "
+                "Likely the loss reaches no trained weight; look at lora_target_modules and at what is quantised."
+            )
 
     def _require_signal(self, loss, step):
         at = "0" if loss == 0 else f"ln(align_batch_size) = {self.chance:.4f}"

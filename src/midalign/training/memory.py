@@ -10,10 +10,18 @@ MARGIN = 1.3  # what kernels hold for a moment, from those peaks
 OPTIMIZER_BYTES = {"8bit": 2, "adafactor": 4}  # of state for a trained weight; else AdamW's two moments
 
 
-def estimate(config, model, training, tokens):
-    """GiB of a training step by what needs it: weights, trained (gradients and optimizer), activations, head.
+SHARED = {  # over the processes of an engine; DDP shares nothing
+    "zero2": ("gradients and optimizer",),
+    "zero3": ("weights", "gradients and optimizer"),
+    "fsdp2": ("weights", "gradients and optimizer"),
+}
+
+
+def estimate(config, model, training, tokens, engine="single", processes=1):
+    """GiB of a step on one GPU by what needs it: weights, trained (gradients and optimizer), activations, head.
 
     config: the model's.   model: ModelConfig.   tokens: that the larger half of a micro-batch computes.
+    engine, processes: who shares out what; the layer that ZeRO-3 and FSDP2 gather for its turn is left out.
     Activations are counted from the decoder's widths: what attention and feed-forward keep for the backward pass, and
     LoRA's copies of its inputs under dropout. Rough: 0.9 and 1.0 of the two peaks of task rows in recipes/README.md.
     """
@@ -29,19 +37,20 @@ def estimate(config, model, training, tokens):
     own = 4 if model.use_peft else _bytes(model.dtype)  # PEFT keeps adapters in float32
     state = next((size for name, size in OPTIMIZER_BYTES.items() if name in str(training.optim)), 2 * own)
     embeddings = text.vocab_size * text.hidden_size * (1 if config.tie_word_embeddings else 2)
-    not_quantised = embeddings * (2 - stored) if model.load_in_4bit or model.load_in_8bit else 0
+    not_quantised = embeddings * (4 - stored) if model.load_in_4bit or model.load_in_8bit else 0
 
     layer = 8 * text.hidden_size + 4 * text.intermediate_size
     if model.use_peft and model.lora_dropout:
         layer += 2 * (6 * text.hidden_size + text.intermediate_size)
     layers = text.num_hidden_layers
     kept = layer + layers * text.hidden_size if training.gradient_checkpointing else layers * layer
-    return {
+    parts = {
         "weights": ((total - trained) * stored + not_quantised + trained * own) / GIB,
         "gradients and optimizer": trained * (own + state) / GIB,
         "activations": MARGIN * tokens * kept * number / GIB,
         "LM head": min(tokens, 4096) * text.vocab_size * 4 * 2 / GIB,
     }
+    return {part: size / (processes if part in SHARED.get(engine, ()) else 1) for part, size in parts.items()}
 
 
 def _bytes(dtype):

@@ -58,7 +58,14 @@ def load_model(path, model):
         quantization_config=quantization,
         use_safetensors=True,
     )
-    return prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False) if quantization else loaded
+    if quantization is None:
+        return loaded
+    for module in loaded.modules():
+        # On CPUs with AVX512 bf16, bitsandbytes 0.50 repacks the weights in the first evaluation, and from then on its
+        # 4-bit product has no gradient: the run would go on and train nothing.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
 
 
 def attention(requested):

@@ -11,6 +11,7 @@ from rich.text import Text
 from transformers import DataCollatorForSeq2Seq
 
 from midalign.alignment.negatives import false_negatives
+from midalign.compatibility import require_compatible
 from midalign.config import resolve_layer
 from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.checks import Sieve
@@ -20,17 +21,21 @@ from midalign.recipe import read_recipe
 from midalign.training.checks import check_pairs, packs
 from midalign.training.memory import estimate
 from midalign.training.models import attention, load_config, load_tokenizer, model_path
+from midalign.training.record import step_record
 
 BATCHES = 50  # micro-batches that are looked at
 SHOWN = 2  # rows and pairs that are printed
 
 
-def preview_recipe(argv, gpu):
-    """Yields what there is to print.   argv: as `read_recipe` takes it.   gpu: GiB of memory. Raises InputError.
+def preview_recipe(argv, gpu, engine, processes):
+    """Yields what there is to print.   argv: as `read_recipe` takes it.
+
+    gpu: GiB of memory of one of `processes` GPUs.   engine: a name of `compatibility.ENGINES`. Raises InputError.
 
     A row that cannot be used is shown as left out whatever on_bad_row says, with what a run would do about it.
     """
     data, training, model = read_recipe(argv)
+    require_compatible(training, model, engine)
     path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
     config = load_config(path, model.model_revision)
     training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
@@ -46,12 +51,12 @@ def preview_recipe(argv, gpu):
         yield _pair(tokenizer, pair)
     yield _left_out(sieve, data.on_bad_row)
     yield _counts(rows, pairs, held_out)
-    sampler = MicroBatchSampler.of(training, len(rows), pairs)
+    sampler = MicroBatchSampler.of(training, len(rows), pairs, processes)
     batches = list(islice(iter(sampler), BATCHES))
     packed = _packing(training, model, config, rows, pairs)
     measured = _batches(batches, training, tokenizer, config, rows, pairs, packed)
-    yield _plan(training, sampler, measured, packed)
-    yield _memory(estimate(config, model, training, measured["most tokens"]), gpu)
+    yield _plan(training, sampler, measured, packed, processes)
+    yield _memory(estimate(config, model, training, measured["most tokens"], engine, processes), gpu)
 
 
 def _row(tokenizer, row):
@@ -128,11 +133,12 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
     return {**sums, "most tokens": most}
 
 
-def _plan(training, sampler, measured, packed):
+def _plan(training, sampler, measured, packed, processes):
     table = Table(title=f"steps, from the first {BATCHES} micro-batches", title_justify="left", show_header=False)
     steps = -(-len(sampler) // training.gradient_accumulation_steps)
     total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps)
-    table.add_row("optimizer steps", f"{total:,}, {steps:,} in an epoch (one process)")
+    table.add_row("optimizer steps", f"{total:,}, {steps:,} in an epoch")
+    table.add_row("an optimizer step holds", f"{step_record(training, processes)['holds']} ({processes} process(es))")
     if training.save_strategy == "steps":
         every = training.save_steps if training.save_steps >= 1 else math.ceil(training.save_steps * total)
         limit = f", the last {training.save_total_limit} and the best kept" if training.save_total_limit else ""

@@ -37,6 +37,21 @@ def data_record(task, pairs):
     }
 
 
+def step_record(args, processes):
+    """What one optimizer step of all processes holds: equal sentences, equal steps, however they are split up.
+
+    The pairs of one half are candidates for each other.
+    """
+    together = processes if args.align_gather_negatives else 1
+    halves = -(-args.gradient_accumulation_steps // args.align_every) * processes // together
+    rows = f"{args.per_device_train_batch_size * args.gradient_accumulation_steps * processes} task rows"
+    pairs = f"{halves} x {args.align_batch_size * together} pairs"
+    if args.align_every > 1:
+        pairs += f" in {args.gradient_accumulation_steps} micro-batches"
+    schedules = {"sft": rows, "joint": f"{rows} and {pairs}", "alternate": f"{rows} or {pairs}, in turn"}
+    return {"holds": schedules.get(args.align_schedule, pairs)}
+
+
 def _sha256(content):
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from midalign.training import checkpoints
 class Resumable:
     """Mixin over SFTTrainer.   made_from: what checkpoints are sealed with, see `checkpoints.seal`."""
 
-    made_from = {"recipe": {}, "data": {}}  # noqa: RUF012  replaced, never changed
+    made_from = {"recipe": {}, "data": {}, "step": {}, "engine": "single", "processes": 1}  # noqa: RUF012  replaced, never changed
     _staging = None
     _resumed_from = None
 
@@ -81,6 +81,7 @@ class Resumable:
 
     def _window(self):
         return {
+            "processes": self.args.world_size,
             "loss": self._tr_loss.item(),
             "last_logged": self._globalstep_last_logged,
             "tokens": self._total_train_tokens,
@@ -91,10 +92,11 @@ class Resumable:
         }
 
     def _restore_window(self, checkpoint):
-        file = self._window_file(checkpoint)
-        if not file.is_file():  # resumed on more processes than it was saved by
-            return
-        window = json.loads(file.read_text(encoding="utf-8"))
+        windows = [json.loads(file.read_text(encoding="utf-8")) for file in Path(checkpoint).glob("log_window_*.json")]
+        own = self._window_file(checkpoint)
+        window = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else windows[0]
+        if window["processes"] != self.args.world_size:
+            window = _mean_window(windows)
         self._tr_loss.fill_(window["loss"])
         self._globalstep_last_logged = window["last_logged"]
         self._total_train_tokens = window["tokens"]
@@ -103,3 +105,16 @@ class Resumable:
             if kept["tensor"]:
                 values = list(torch.tensor(values, device=self.args.device))
             self._metrics["train"][name] = values
+
+
+def _mean_window(windows):
+    """What each process would have collected, had all of them seen the same: the mean over processes."""
+
+    def mean(values):
+        return sum(values) / len(windows)
+
+    metrics = {
+        name: {**kept, "values": list(map(mean, zip(*(w["metrics"][name]["values"] for w in windows), strict=True)))}
+        for name, kept in windows[0]["metrics"].items()
+    }
+    return {**windows[0], "loss": mean(w["loss"] for w in windows), "metrics": metrics}

@@ -139,8 +139,12 @@ class MidAlignTrainer(Resumable, SFTTrainer):
 
     def _clip_grad_norm(self, model):
         norm = super()._clip_grad_norm(model)
-        if torch.is_tensor(norm) and self.accelerator.scaler is None:  # a loss scaler skips such steps by design
-            self._watch.note(self.state.global_step + 1, None, "gradient", norm)
+        if self.accelerator.scaler is None:  # a loss scaler skips steps that are not finite by design
+            # A float from DeepSpeed, in parts from FSDP2.
+            whole = (
+                norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm, device=self.args.device)
+            )
+            self._watch.note(self.state.global_step + 1, None, "gradient", whole)
         return norm
 
     def _note(self, what, value):

@@ -1,0 +1,67 @@
+"""What works on which engine, as the table says it."""
+
+from pathlib import Path
+
+import pytest
+
+from midalign.compatibility import ENGINES, FEATURES, require_compatible, table
+from midalign.errors import InputError
+from midalign.recipe import read_recipe
+
+README = Path(__file__).parents[1] / "recipes" / "README.md"
+CHUNKS = "align_chunk_size: 2\n"
+
+
+def test_the_docs_print_the_table():
+    assert table() in README.read_text(encoding="utf-8")
+
+
+def test_no_feature_is_both_trained_and_refused():
+    for feature in FEATURES:
+        assert not set(feature.trained) & feature.refused.keys()
+        assert {*feature.trained, *feature.refused} <= ENGINES.keys()
+
+
+@pytest.mark.parametrize(
+    ("engine", "lines", "sentence"),
+    [
+        ("zero3", CHUNKS, "does not work with ZeRO-3: frozen weights are away .* set gradient_checkpointing: true"),
+        (
+            "ddp",
+            CHUNKS + "align_schedule: alternate\n",
+            "does not work with DDP: .* use joint or delete align_chunk_size",
+        ),
+        ("zero2", "task_tokens_per_batch: 900\n", "does not work with ZeRO-2: .* raise gradient_accumulation_steps"),
+        (
+            "fsdp2",
+            "gradient_checkpointing_kwargs: {use_reentrant: true}\n",
+            "use_reentrant: true does not work with FSDP2: .* delete gradient_checkpointing_kwargs",
+        ),
+        ("single", "load_in_8bit: true\n", "quantised weights are not trained; set use_peft: true"),
+    ],
+)
+def test_a_refusal_names_what_works_instead(engine, lines, sentence, recipe):
+    text = recipe(lines).read_text()
+    text = text.replace("gradient_checkpointing: false", f"gradient_checkpointing: {str('kwargs' in lines).lower()}")
+    if "8bit" in lines:
+        text = text.replace("use_peft: true\nlora_r: 4\nlora_target_modules: [q_proj, v_proj]\n", "")
+    Path("recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        _, training, model = read_recipe(["recipe.yaml"])
+        require_compatible(training, model, engine)
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_plain_recipe_works_everywhere(engine, recipe):
+    _, training, model = read_recipe([str(recipe())])
+    require_compatible(training, model, engine)
+
+
+def test_full_fine_tuning_is_one_override_away(recipe):
+    _, _, model = read_recipe([str(recipe()), "--use_peft", "false"])
+    assert not model.use_peft
