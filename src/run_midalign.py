@@ -174,6 +174,12 @@ def _baseline_argv(argv, data, training):
     """
     if data.baseline_recipe is None:
         return None
+    engine = engine_of(training)
+    if engine not in ("single", "ddp"):
+        raise InputError(
+            f"baseline_recipe trains a second model in one program, which {engine} cannot; delete it, run both recipes "
+            "and compare them with midalign evaluate."
+        )
     own = ("align_", "output_dir", "baseline_recipe", "resume_from_checkpoint")
     overrides = _without(argv[0 if argv[0].startswith("--") else 1 :], own)
     baseline = [data.baseline_recipe, "--seed", str(training.seed), *overrides]

@@ -37,13 +37,24 @@ def test_no_feature_is_both_trained_and_refused():
             "gradient_checkpointing_kwargs: {use_reentrant: true}\n",
             "use_reentrant: true does not work with FSDP2: .* delete gradient_checkpointing_kwargs",
         ),
+        ("single", "dtype: bfloat16\n", "does not work with one process: .* set dtype: float32, or use zero2 or zero3"),
+        (
+            "ddp",
+            "align_schedule: alternate\nddp_find_unused_parameters: false\n",
+            "does not work with DDP: .* delete ddp_find_unused_parameters",
+        ),
+        (
+            "zero3",
+            "activation_checkpointing_kwargs: {use_reentrant: true}\n",
+            "use_reentrant: true does not work with ZeRO-3",
+        ),
         ("single", "load_in_8bit: true\n", "quantised weights are not trained; set use_peft: true"),
     ],
 )
 def test_a_refusal_names_what_works_instead(engine, lines, sentence, recipe):
     text = recipe(lines).read_text()
     text = text.replace("gradient_checkpointing: false", f"gradient_checkpointing: {str('kwargs' in lines).lower()}")
-    if "8bit" in lines:
+    if "8bit" in lines or "dtype" in lines:
         text = text.replace("use_peft: true\nlora_r: 4\nlora_target_modules: [q_proj, v_proj]\n", "")
     Path("recipe.yaml").write_text(text)
     with pytest.raises(InputError, match=sentence):

@@ -137,12 +137,17 @@ VARIANTS = {
     "gradient_checkpointing": {
         "checkpointing": ["--gradient_checkpointing", "true", "--align_schedule", "alternate"],
         "checkpointing_lora": ["--gradient_checkpointing", "true", *LORA],
+        "checkpointing_said": [
+            "--gradient_checkpointing", "true", "--gradient_checkpointing_kwargs", '{"use_reentrant": false}', *LORA,
+        ],
     },
     "align_chunk_size with align_schedule joint": {
         "chunks": ["--align_chunk_size", "2"],
         "chunks_lora": ["--align_chunk_size", "2", "--gradient_checkpointing", "true", *LORA],
     },
-    "the same with use_peft and without gradient_checkpointing": {"chunks_kept": ["--align_chunk_size", "2", *LORA]},
+    "align_chunk_size with use_peft and without gradient_checkpointing": {
+        "chunks_kept": ["--align_chunk_size", "2", *LORA],
+    },
     "load_best_model_at_end": {
         "best": [
             "--eval_strategy", "steps", "--eval_steps", "2", "--save_strategy", "steps", "--save_steps", "2",

@@ -9,10 +9,20 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STAND_INS = {
     "scontrol": "printf 'node7\\nnode8\\n'",
-    "srun": 'shift; for rank in 0 1; do SLURM_NODEID=$rank "$@"; done',
+    "srun": """
+[ "$1 $2" = "--cpus-per-task=64 --kill-on-bad-exit=1" ] || exit 9
+shift 2
+for rank in 0 1; do SLURM_NODEID=$rank "$@"; done
+""",
     "accelerate": 'echo "$@"',
 }
-SLURM = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_NNODES": "2", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_ID": "20123"}
+SLURM = {
+    "SLURM_JOB_NODELIST": "node[7-8]",
+    "SLURM_NNODES": "2",
+    "SLURM_GPUS_ON_NODE": "4",
+    "SLURM_JOB_ID": "20123",
+    "SLURM_CPUS_PER_TASK": "64",
+}
 
 
 @pytest.fixture

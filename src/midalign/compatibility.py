@@ -28,12 +28,17 @@ def _on(engines, sentence):
     return dict.fromkeys(engines, sentence)
 
 
+def _checkpointing(training):
+    return training.activation_checkpointing or training.gradient_checkpointing
+
+
 def _reentrant(training):
-    return training.gradient_checkpointing and (training.gradient_checkpointing_kwargs or {}).get("use_reentrant")
+    settings = (training.activation_checkpointing_kwargs, training.gradient_checkpointing_kwargs)  # new name and old
+    return _checkpointing(training) and any((kwargs or {}).get("use_reentrant") for kwargs in settings)
 
 
 def _frozen_and_kept(training, model):
-    return model.use_peft and not training.gradient_checkpointing
+    return model.use_peft and not _checkpointing(training)
 
 
 FEATURES = (
@@ -41,10 +46,24 @@ FEATURES = (
     Feature(
         "align_schedule alternate, align_only", lambda t, m: t.align_schedule in ("alternate", "align_only"), ON_CPU
     ),
+    Feature(
+        "align_schedule alternate or align_only with ddp_find_unused_parameters: false",
+        lambda t, m: t.align_schedule in ("alternate", "align_only") and t.ddp_find_unused_parameters is False,
+        refused=_on(("ddp",), "upper layers have no part in an alignment step; delete ddp_find_unused_parameters"),
+    ),
     Feature("align_learning_rate", lambda t, m: t.align_learning_rate is not None, ON_CPU),
     Feature("LoRA, rsLoRA", lambda t, m: m.use_peft, ON_CPU),
     Feature("DoRA", lambda t, m: m.use_dora, ON_CPU),
     Feature("full fine-tuning", lambda t, m: not m.use_peft, ON_CPU),
+    Feature(
+        "full fine-tuning with dtype bfloat16 or float16",
+        lambda t, m: not m.use_peft and m.dtype in ("bfloat16", "float16"),
+        refused=_on(
+            ("single", "ddp"),
+            "AdamW's small steps round to nothing in 16 bits; set dtype: float32, or use zero2 or zero3, which keep a "
+            "float32 copy",
+        ),
+    ),
     Feature("load_in_4bit", lambda t, m: m.load_in_4bit, ON_CPU),
     Feature("load_in_8bit", lambda t, m: m.load_in_8bit),
     Feature(
@@ -52,7 +71,7 @@ FEATURES = (
         lambda t, m: (m.load_in_4bit or m.load_in_8bit) and not m.use_peft,
         refused=_on(ENGINES, "quantised weights are not trained; set use_peft: true"),
     ),
-    Feature("gradient_checkpointing", lambda t, m: t.gradient_checkpointing and not _reentrant(t), ON_CPU),
+    Feature("gradient_checkpointing", lambda t, m: _checkpointing(t) and not _reentrant(t), ON_CPU),
     Feature(
         "gradient_checkpointing with use_reentrant: true",
         lambda t, m: _reentrant(t),
@@ -69,7 +88,7 @@ FEATURES = (
         ON_CPU,
     ),
     Feature(
-        "the same with use_peft and without gradient_checkpointing",
+        "align_chunk_size with use_peft and without gradient_checkpointing",
         lambda t, m: t.align_chunk_size and t.align_schedule == "joint" and _frozen_and_kept(t, m),
         ("single", "ddp", "zero2"),
         _on(("zero3",), "frozen weights are away when a chunk is computed again; set gradient_checkpointing: true"),
@@ -106,6 +125,11 @@ def engine_of(training):
         raise InputError("FSDP was launched, but accelerate makes DDP of it on CPUs; use accelerate_configs/ddp.yaml.")
     if plugin is not None and (training.use_cpu or _set("ACCELERATE_USE_CPU")):
         raise InputError("DeepSpeed was launched, but use_cpu makes DDP of it; delete use_cpu, set ddp_backend: gloo.")
+    if training.n_gpu > 1:
+        raise InputError(
+            f"one process sees {training.n_gpu} GPUs; launch a process for each with accelerate_configs/ddp.yaml, or "
+            "set CUDA_VISIBLE_DEVICES=0."
+        )
     launched = int(os.environ.get("WORLD_SIZE", 1))
     if launched != training.world_size or (launched > 1 and state.distributed_type == "NO"):
         raise InputError(

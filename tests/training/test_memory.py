@@ -57,3 +57,11 @@ def test_engines_share_out_what_they_say():
     assert shares("ddp") == whole
     assert shares("zero2") == whole | {"gradients and optimizer": 4}
     assert shares("zero3") == shares("fsdp2") == whole | {"gradients and optimizer": 4, "weights": 4}
+
+
+def test_engines_keep_a_float32_copy_of_weights_that_are_trained_in_16_bits():
+    args = MidAlignConfig(output_dir="x", use_cpu=True, gradient_checkpointing=False, bf16=True)
+    found = estimate(CONFIG, ModelConfig(dtype="bfloat16"), args, 100, "zero3", 4)
+    weights = 1000 * 64 + 64 + 4 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64)
+    assert found["weights"] * GIB == pytest.approx(weights * 2 / 4)
+    assert found["gradients and optimizer"] * GIB == pytest.approx(weights * (2 + 4 + 8) / 4)

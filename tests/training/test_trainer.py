@@ -507,3 +507,18 @@ def test_flat_logits_give_a_hint_and_sharp_ones_do_not(make_model, rows, pairs, 
         assert ("align_center" in caplog.text) == hinted
         if hinted:
             assert losses_of(trainer, "loss/align")[0] == pytest.approx(math.log(32), abs=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["joint", "alternate"])
+def test_reentrant_checkpointing_changes_no_gradient_in_one_process(
+    schedule, make_model, rows, pairs, tokenizer, tmp_path
+):
+    def after(**checkpointing):
+        args = MidAlignConfig(align_schedule=schedule, max_steps=2, output_dir=str(tmp_path), **COMMON | checkpointing)
+        trainer = train(MidAlignTrainer, make_model(), args, rows, tokenizer, pairs=pairs)
+        return dict(trainer.model.named_parameters())
+
+    plain = after()
+    reentrant = after(gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": True})
+    for name, weight in plain.items():
+        torch.testing.assert_close(reentrant[name], weight, msg=name)

@@ -76,7 +76,9 @@ def require_same(folder, made_from):
     try:
         before = json.loads(Path(folder, SEAL).read_text(encoding="utf-8"))
         was, now = ((made["engine"], made["processes"]) for made in (before, made_from))
-    except (OSError, ValueError, KeyError) as error:
+    except KeyError as error:
+        raise InputError(f"{folder} was written by an older midalign; start anew without it.") from error
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{folder} has no readable {SEAL}; go on from a checkpoint that this program wrote."
         ) from error

@@ -1,5 +1,7 @@
 """What differs between one process, DDP, DeepSpeed and FSDP2."""
 
+from contextlib import contextmanager
+
 import torch
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
@@ -44,3 +46,21 @@ def keep_adapters_in_float32(model):
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+
+
+@contextmanager
+def checkpointing_as_given(args):
+    """Undo what TRL does to the settings of gradient checkpointing: with PEFT and ZeRO-3 it sets use_reentrant.
+
+    Reentrant checkpointing goes through the task and the pair half in two backward passes; DeepSpeed keeps one of them.
+    """
+    reentrant = (args.activation_checkpointing_kwargs or {}).get("use_reentrant", False)
+    yield
+    for settings in (args.activation_checkpointing_kwargs, args.gradient_checkpointing_kwargs):
+        if settings and "use_reentrant" in settings:
+            settings["use_reentrant"] = reentrant
+
+
+def whole_norm(norm, device):
+    """A gradient norm as a tensor on `device`: DeepSpeed gives a float, FSDP2 a tensor in parts."""
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm, device=device)

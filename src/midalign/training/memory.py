@@ -36,6 +36,8 @@ def estimate(config, model, training, tokens, engine="single", processes=1):
     stored = {True: 0.55}.get(model.load_in_4bit, 1 if model.load_in_8bit else _bytes(model.dtype))
     own = 4 if model.use_peft else _bytes(model.dtype)  # PEFT keeps adapters in float32
     state = next((size for name, size in OPTIMIZER_BYTES.items() if name in str(training.optim)), 2 * own)
+    if engine in SHARED and own < 4:
+        state = max(state, 8) + 4  # they keep moments and a copy of the weights in float32
     embeddings = text.vocab_size * text.hidden_size * (1 if config.tie_word_embeddings else 2)
     not_quantised = embeddings * (4 - stored) if model.load_in_4bit or model.load_in_8bit else 0
 

@@ -48,6 +48,8 @@ def step_record(args, processes):
     pairs = f"{halves} x {args.align_batch_size * together} pairs"
     if args.align_every > 1:
         pairs += f" in {args.gradient_accumulation_steps} micro-batches"
+    if not args.align_gather_negatives and processes > 1:
+        pairs += f" of {processes} processes"  # each draws its own
     schedules = {"sft": rows, "joint": f"{rows} and {pairs}", "alternate": f"{rows} or {pairs}, in turn"}
     return {"holds": schedules.get(args.align_schedule, pairs)}
 

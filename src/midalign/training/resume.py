@@ -108,13 +108,17 @@ class Resumable:
 
 
 def _mean_window(windows):
-    """What each process would have collected, had all of them seen the same: the mean over processes."""
+    """What each process would have collected, had all of them seen the same: the mean over processes.
 
-    def mean(values):
-        return sum(values) / len(windows)
+    Where they collected different numbers of values, because only some of them packed, all values.
+    """
 
-    metrics = {
-        name: {**kept, "values": list(map(mean, zip(*(w["metrics"][name]["values"] for w in windows), strict=True)))}
-        for name, kept in windows[0]["metrics"].items()
-    }
-    return {**windows[0], "loss": mean(w["loss"] for w in windows), "metrics": metrics}
+    def merged(name):
+        found = [window["metrics"][name]["values"] for window in windows if name in window["metrics"]]
+        if len(found) < len(windows) or len(set(map(len, found))) > 1:
+            return [value for values in found for value in values]
+        return [sum(values) / len(windows) for values in zip(*found, strict=True)]
+
+    kept = {name: entry for window in windows for name, entry in window["metrics"].items()}
+    metrics = {name: {**entry, "values": merged(name)} for name, entry in kept.items()}
+    return {**windows[0], "loss": sum(window["loss"] for window in windows) / len(windows), "metrics": metrics}

@@ -21,7 +21,12 @@ from midalign.data.schedule import MicroBatchSampler
 from midalign.training.callbacks import AlignLearningRate
 from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, packs
-from midalign.training.engines import keep_adapters_in_float32, start_from_zero_gradients
+from midalign.training.engines import (
+    checkpointing_as_given,
+    keep_adapters_in_float32,
+    start_from_zero_gradients,
+    whole_norm,
+)
 from midalign.training.forward import block_mask, pooled_pairs
 from midalign.training.guards import Watch, hint_at_flat_logits, not_finite
 from midalign.training.resume import Resumable
@@ -54,7 +59,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
             callbacks.append(AlignLearningRate(args.align_learning_rate / args.learning_rate))
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
-        super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
+        with checkpointing_as_given(args):
+            super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
         keep_adapters_in_float32(self.model)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         longest = max(map(len, self.train_dataset["input_ids"]), default=0)
@@ -73,7 +79,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
             packed=self._packs("pack_pairs", max(sides, default=0)),
             chunk=args.align_chunk_size,
         )
-        self._watch = Watch(args.align_batch_size, args.align_loss == "infonce")
+        self._candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
+        self._watch = Watch(self._candidates, args.align_loss == "infonce")
         self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
 
@@ -139,12 +146,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
 
     def _clip_grad_norm(self, model):
         norm = super()._clip_grad_norm(model)
-        if self.accelerator.scaler is None:  # a loss scaler skips steps that are not finite by design
-            # A float from DeepSpeed, in parts from FSDP2.
-            whole = (
-                norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm, device=self.args.device)
-            )
-            self._watch.note(self.state.global_step + 1, None, "gradient", whole)
+        if not self.args.fp16:  # a loss scaler skips steps that are not finite by design
+            self._watch.note(self.state.global_step + 1, None, "gradient", whole_norm(norm, self.args.device))
         return norm
 
     def _note(self, what, value):
@@ -263,8 +266,8 @@ class MidAlignTrainer(Resumable, SFTTrainer):
         return metrics
 
     def _evaluate_language(self, pairs):
-        """(loss over batches of align_batch_size pairs, retrieval@1 over all pairs) of one language."""
-        size = self.args.align_batch_size
+        """(loss over batches of as many pairs as in training, retrieval@1 over all pairs) of one language."""
+        size = self._candidates
         sides, texts = [], []
         for start in range(0, len(pairs), size):
             batch = self._prepare_inputs(self._collate_pairs(pairs[start : start + size]))
@@ -288,7 +291,7 @@ class MidAlignTrainer(Resumable, SFTTrainer):
             own = self._metrics["train"]
             if own["loss/align"] and self.args.align_loss == "infonce" and not self._hint_given:
                 self._hint_given = True
-                hint_at_flat_logits(own["loss/align"][0].item(), self.args.align_batch_size)
+                hint_at_flat_logits(own["loss/align"][0].item(), self._candidates)
             for key in ("loss/task", "loss/align", "align/retrieval_at_1"):
                 if own[key]:
                     own[key] = [self.accelerator.reduce(torch.stack(own[key]).mean(), "mean").item()]
