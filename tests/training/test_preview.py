@@ -67,6 +67,6 @@ def test_a_preview_refuses_what_the_engine_would(preview):
 
 def test_a_preview_shows_the_step_of_several_processes(preview):
     assert "4 task rows and 1 x 8 pairs (2 process(es))" in preview(engine="zero3", processes=2)
-    assert "4 task rows and 2 x 4 pairs (2 process(es))" in preview(
+    assert "4 task rows and 2 x 4 pairs of 2 processes (2 process(es))" in preview(
         extra="align_gather_negatives: false\n", engine="ddp", processes=2
     )
