@@ -18,12 +18,12 @@ from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task, read_locales, scored_texts
 from midalign.errors import InputError, MidalignError
 from midalign.evaluation.transfer import group_of, score_locales, transfer_table
+from midalign.models.loading import load_model, load_tokenizer, model_commit, model_depth, model_path
 from midalign.recipe import read_recipe
 from midalign.training.checkpoints import newest_whole, require_same, tear
 from midalign.training.checks import check_pairs
 from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
-from midalign.training.models import load_model, load_tokenizer, model_commit, model_depth, model_path
 from midalign.training.record import data_record, environment, resolved, step_record, write_record
 from midalign.training.trainer import MidAlignTrainer
 

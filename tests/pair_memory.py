@@ -14,8 +14,8 @@ from peft import LoraConfig, get_peft_model
 
 from midalign.alignment.losses import alignment_loss
 from midalign.alignment.negatives import from_all_processes
+from midalign.bench.training import _memory
 from midalign.data.batches import collate_pairs
-from midalign.training.bench import _memory
 from midalign.training.forward import pooled_pairs
 
 TOKENS = 12  # of a sentence

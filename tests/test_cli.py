@@ -13,12 +13,12 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from midalign import cli
-from midalign.data import demo
+from midalign.data.demo import corpus
 from midalign.evaluation import answers as answers_module
 from midalign.evaluation.generation import generate_batches
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
-ROWS = demo.rows("de-DE", "test")
+ROWS = corpus.rows("de-DE", "test")
 GOLD = [massive.target(row["annot_utt"]) for row in ROWS]
 
 

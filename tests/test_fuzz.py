@@ -11,7 +11,7 @@ from midalign.data.checks import PAIR_FIELDS, TASK_FIELDS
 from midalign.data.reading import read_pairs, task_rows
 from midalign.errors import InputError
 from midalign.recipe import read_recipe
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -7,7 +7,7 @@ import pytest
 
 import run_midalign
 from midalign.errors import InputError
-from midalign.training.runs import find_run, load_run
+from midalign.models.runs import find_run, load_run
 
 
 class Bomb:
@@ -77,7 +77,7 @@ def test_code_that_comes_with_a_model_is_not_run(recipe, tmp_path, capsys):
 
 def test_template_code_in_a_text_stays_text(recipe, tokenizer):
     from midalign.data.tokens import prompt_ids
-    from midalign.tasks import massive
+    from midalign.tasks.slots import massive
 
     text = "{{ 7 * 7 }} {% for x in y %}"
     assert text in tokenizer.decode(prompt_ids(tokenizer, massive.messages({"utt": text})))

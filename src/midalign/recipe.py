@@ -11,8 +11,9 @@ from transformers import HfArgumentParser
 from trl import ModelConfig
 
 from midalign.compatibility import engine_of, require_compatible
-from midalign.config import DataConfig, MidAlignConfig, check
+from midalign.config import DataConfig, MidAlignConfig
 from midalign.errors import InputError
+from midalign.limits import check
 
 # Keys of SFTConfig that our data path would ignore or that would change the experiment behind its back.
 REFUSED = {

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
-from midalign.data import demo
-from midalign.tasks.massive import SLOTS
+from midalign.data.demo import corpus
+from midalign.tasks.slots.massive import SLOTS
 
 TRAIN, TEST = 3598, 609
 
@@ -19,68 +19,68 @@ def script(text):
 def phrases_of(records):
     """(phrase, slots) of every language of every record."""
     return [
-        [sorted(match[1] for match in demo._PLACEHOLDER.finditer(phrase)) for phrase in phrases]
-        for _, *phrases in demo._records(records)
+        [sorted(match[1] for match in corpus._PLACEHOLDER.finditer(phrase)) for phrase in phrases]
+        for _, *phrases in corpus._records(records)
     ]
 
 
 def test_the_corpus_is_the_same_when_made_again():
-    first = demo.rows("de-DE", "train"), demo.plain_text("tr-TR")
-    demo._commands.cache_clear()
-    assert (demo.rows("de-DE", "train"), demo.plain_text("tr-TR")) == first
+    first = corpus.rows("de-DE", "train"), corpus.plain_text("tr-TR")
+    corpus._commands.cache_clear()
+    assert (corpus.rows("de-DE", "train"), corpus.plain_text("tr-TR")) == first
 
 
-@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+@pytest.mark.parametrize("locale", corpus.DEMO_LOCALES)
 def test_every_language_has_thousands_of_training_rows_and_hundreds_of_test_rows(locale):
-    assert (len(demo.rows(locale, "train")), len(demo.rows(locale, "test"))) == (TRAIN, TEST)
+    assert (len(corpus.rows(locale, "train")), len(corpus.rows(locale, "test"))) == (TRAIN, TEST)
 
 
-@pytest.mark.parametrize("partition", demo.PARTITIONS)
+@pytest.mark.parametrize("partition", corpus.PARTITIONS)
 def test_a_row_has_the_same_id_intent_and_slots_in_every_language(partition):
     def facts(locale):
         return [
             (row["id"], row["partition"], row["intent"], sorted(re.findall(r"\[(\w+) :", row["annot_utt"])))
-            for row in demo.rows(locale, partition)
+            for row in corpus.rows(locale, partition)
         ]
 
     english = facts("en-US")
     assert len({row[0] for row in english}) == len(english)
-    for locale in demo.DEMO_LOCALES:
+    for locale in corpus.DEMO_LOCALES:
         assert facts(locale) == english
 
 
-@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+@pytest.mark.parametrize("locale", corpus.DEMO_LOCALES)
 def test_the_annotation_without_its_brackets_is_the_utterance(locale):
-    for row in demo.rows(locale, "train") + demo.rows(locale, "test"):
+    for row in corpus.rows(locale, "train") + corpus.rows(locale, "test"):
         assert re.sub(r"\[\w+ : (.*?)\]", r"\1", row["annot_utt"]) == row["utt"]
         assert row["utt"] == " ".join(row["utt"].split()) == row["utt"].lower()
         assert not re.search(r"[\[\]{}()|/;:!]", row["utt"])
 
 
-@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+@pytest.mark.parametrize("locale", corpus.DEMO_LOCALES)
 def test_no_test_or_dev_utterance_is_trained_on(locale):
-    held_out = [row["utt"] for partition in ("dev", "test") for row in demo.rows(locale, partition)]
+    held_out = [row["utt"] for partition in ("dev", "test") for row in corpus.rows(locale, partition)]
     assert len(set(held_out)) == len(held_out)
-    assert not set(held_out) & {row["utt"] for row in demo.rows(locale, "train")}
-    assert not set(held_out) & set(demo.plain_text(locale))
+    assert not set(held_out) & {row["utt"] for row in corpus.rows(locale, "train")}
+    assert not set(held_out) & set(corpus.plain_text(locale))
 
 
 @pytest.mark.parametrize(
     "locale, expected",
-    [*zip(demo.DEMO_LOCALES, ["LATIN", "LATIN", "LATIN", "LATIN", "CYRILLIC", "GREEK"], strict=True)],
+    [*zip(corpus.DEMO_LOCALES, ["LATIN", "LATIN", "LATIN", "LATIN", "CYRILLIC", "GREEK"], strict=True)],
 )
 def test_every_language_is_written_in_its_own_script(locale, expected):
-    for row in demo.rows(locale, "train"):
+    for row in corpus.rows(locale, "train"):
         assert script(row["utt"]) == {expected}
 
 
-@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+@pytest.mark.parametrize("locale", corpus.DEMO_LOCALES)
 def test_every_test_word_and_value_was_seen_in_training(locale):
     def words(partition):
-        return {word for row in demo.rows(locale, partition) for word in row["utt"].split()}
+        return {word for row in corpus.rows(locale, partition) for word in row["utt"].split()}
 
     def values(partition):
-        texts = [row["annot_utt"] for row in demo.rows(locale, partition)]
+        texts = [row["annot_utt"] for row in corpus.rows(locale, partition)]
         return {value for text in texts for value in re.findall(r"\[(.*?)\]", text)}
 
     assert words("test") <= words("train")
@@ -88,36 +88,36 @@ def test_every_test_word_and_value_was_seen_in_training(locale):
 
 
 def test_slot_names_are_those_of_massive():
-    names = {name for row in demo.rows("en-US", "train") for name in re.findall(r"\[(\w+)", row["annot_utt"])}
+    names = {name for row in corpus.rows("en-US", "train") for name in re.findall(r"\[(\w+)", row["annot_utt"])}
     assert len(names) == 12
     assert names <= SLOTS
 
 
 def test_some_rows_have_no_slot():
-    assert any("[" not in row["annot_utt"] for row in demo.rows("en-US", "test"))
+    assert any("[" not in row["annot_utt"] for row in corpus.rows("en-US", "test"))
 
 
-@pytest.mark.parametrize("records", [demo.demo_phrases.COMMANDS, demo.demo_phrases.STATEMENTS])
+@pytest.mark.parametrize("records", [corpus.phrases.COMMANDS, corpus.phrases.STATEMENTS])
 def test_every_phrase_has_the_same_slots_in_all_languages(records):
     for slots in phrases_of(records):
-        assert slots == [slots[0]] * len(demo.DEMO_LOCALES)
+        assert slots == [slots[0]] * len(corpus.DEMO_LOCALES)
 
 
 def test_every_value_exists_in_all_languages():
-    for values in demo._lexicon().values():
-        assert all(len(value) == len(demo.DEMO_LOCALES) for value in values)
+    for values in corpus._lexicon().values():
+        assert all(len(value) == len(corpus.DEMO_LOCALES) for value in values)
 
 
 def test_a_german_row_reads_like_massive():
-    row = next(row for row in demo.rows("de-DE", "train") if row["utt"].startswith("weck mich am freitag um"))
+    row = next(row for row in corpus.rows("de-DE", "train") if row["utt"].startswith("weck mich am freitag um"))
     assert row["annot_utt"].startswith("weck mich am [date : freitag] um [time : ")
     assert (row["locale"], row["scenario"], row["intent"]) == ("de-DE", "alarm", "alarm_set")
 
 
 def test_pairs_are_unlabelled_training_utterances_with_english_as_target():
-    german = {row["id"]: row["utt"] for row in demo.rows("de-DE", "train")}
-    english = {row["id"]: row["utt"] for row in demo.rows("en-US", "train")}
-    pairs = demo.pairs(["de", "el"])
+    german = {row["id"]: row["utt"] for row in corpus.rows("de-DE", "train")}
+    english = {row["id"]: row["utt"] for row in corpus.rows("en-US", "train")}
+    pairs = corpus.pairs(["de", "el"])
     assert len(pairs) == 2 * TRAIN
     for pair in pairs[:TRAIN]:
         assert (pair["source_lang"], pair["target_lang"]) == ("de", "en")
@@ -126,8 +126,8 @@ def test_pairs_are_unlabelled_training_utterances_with_english_as_target():
 
 
 def test_the_plain_text_of_two_languages_is_not_parallel():
-    english, german = demo.plain_text("en-US"), demo.plain_text("de-DE")
-    translation = {pair["target"]: pair["source"] for pair in demo.pairs(["de"])}
+    english, german = corpus.plain_text("en-US"), corpus.plain_text("de-DE")
+    translation = {pair["target"]: pair["source"] for pair in corpus.pairs(["de"])}
     aligned = sum(translation.get(e) == d for e, d in zip(english, german, strict=True))
     assert aligned < 10
     assert len(english) > TRAIN
@@ -136,8 +136,8 @@ def test_the_plain_text_of_two_languages_is_not_parallel():
 
 def test_a_language_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(ValueError, match=r"fr-FR.*en-US"):
-        demo.rows("fr-FR", "train")
+        corpus.rows("fr-FR", "train")
     with pytest.raises(ValueError, match=r"validation.*dev"):
-        demo.rows("de-DE", "validation")
+        corpus.rows("de-DE", "validation")
     with pytest.raises(ValueError, match=r"'en'.*de, es, tr, ru, el"):
-        demo.pairs(["en"])
+        corpus.pairs(["en"])

@@ -13,10 +13,10 @@ from lm_eval.tasks import TaskManager
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM
 
-from midalign.data import demo
+from midalign.data.demo import corpus
 from midalign.data.tokens import prompt_ids
 from midalign.evaluation import lm_slots
-from midalign.tasks import massive, slots
+from midalign.tasks.slots import massive, scoring
 
 SRC = Path(__file__).parents[2] / "src"
 LM_TASKS = SRC / "midalign" / "evaluation" / "lm_tasks"
@@ -48,10 +48,10 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
         )
         assert tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     model = HFLM(make_model(), tokenizer=tokenizer, max_length=2048)
-    for locale in demo.DEMO_LOCALES:
+    for locale in corpus.DEMO_LOCALES:
         name = f"massive_slots_{locale}"
         task = demo_tasks.load([name])["tasks"][name]
-        rows = demo.rows(locale, "test")
+        rows = corpus.rows(locale, "test")
         assert len(task.task_docs) == len(rows)
         for doc, row in list(zip(task.task_docs, rows, strict=True))[:50]:
             prompt = task.fewshot_context(
@@ -63,10 +63,10 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
 
 
 def test_corpus_figures_equal_those_of_the_scorer():
-    rows = demo.rows("en-US", "test")
+    rows = corpus.rows("en-US", "test")
     answers = [massive.target(row["annot_utt"]) for row in rows]
     answers[::3] = answers[1::3] + answers[: len(answers[::3]) - len(answers[1::3])]
-    report = slots.score(rows, answers)
+    report = scoring.score(rows, answers)
     results = [lm_slots.process_results(row, [answer]) for row, answer in zip(rows, answers, strict=True)]
     for name in ("f1", "precision", "recall"):
         value = getattr(lm_slots, name)([result[name] for result in results])

@@ -34,7 +34,7 @@ def bench(
     """What a training step costs beside plain TRL and the naive forward, or generation beside `lm_eval --model hf`."""
     names = set((against or ("trl,naive" if run.endswith((".yaml", ".yml")) else "lm_eval")).split(","))
     if names <= {"trl", "naive"}:
-        from midalign.training.bench_tables import bench_recipe
+        from midalign.bench.tables import bench_recipe
 
         argv = [run, *context.args, *(("--dtype", dtype.value) if dtype else ())]
         for part in bench_recipe(argv, names, repeats or 3, growth):
@@ -50,10 +50,10 @@ def bench(
 
 def _bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repeats):
     from midalign.evaluation.lm_link import require_lm_eval
-    from midalign.training.runs import find_run, load_run
+    from midalign.models.runs import find_run, load_run
 
     require_lm_eval()
-    from midalign.evaluation.bench import compare_generation
+    from midalign.bench.generation import compare_generation
 
     found = find_run(run, dtype and dtype.value)
     names, data, revision = source_of([found], *source)

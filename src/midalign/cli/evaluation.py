@@ -15,7 +15,7 @@ from midalign.cli.app import HUB, REVISION, Dtype, app
 from midalign.data.reading import find_locale, task_rows
 from midalign.data.streams import sample
 from midalign.errors import InputError
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 
 @app.command()
@@ -43,7 +43,7 @@ def evaluate(
     """
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import write_report
-    from midalign.training.runs import find_run, fingerprint, load_run, with_bases
+    from midalign.models.runs import find_run, fingerprint, load_run, with_bases
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
     everyone = with_bases(named) if base else named
@@ -109,7 +109,7 @@ def _rows(locales, data, revision, count):
 def _groups(named, locales, supervised, aligned):
     """{locale: its part in training}."""
     from midalign.evaluation.transfer import group_of
-    from midalign.training.runs import aligned_languages
+    from midalign.models.runs import aligned_languages
 
     recipe = _recipe(named)
     supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED

@@ -13,7 +13,7 @@ from midalign.cli.app import HUB, REVISION, Data, Revision, app
 from midalign.data.reading import find_locale, task_rows
 from midalign.errors import InputError
 from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
-from midalign.tasks import slots
+from midalign.tasks.slots import scoring
 
 
 class Partition(str, Enum):
@@ -48,9 +48,9 @@ def score(
     elif against:
         raise InputError("--against compares our own figures; leave --compat out.")
     elif is_jsonl(predictions):
-        report = slots.score(*read_predictions(predictions, rows), compat=compat.value)
+        report = scoring.score(*read_predictions(predictions, rows), compat=compat.value)
     else:
-        report = slots.score_reference_file(rows, read_text(predictions))
+        report = scoring.score_reference_file(rows, read_text(predictions))
     if as_json:
         print(json.dumps(report, indent=1))
     else:
@@ -58,18 +58,18 @@ def score(
 
 
 def _own_report(rows, predictions, against):
-    """The report of `slots.score` with f1_ci, and with --against also f1_against, gain and p."""
+    """The report of `scoring.score` with f1_ci, and with --against also f1_against, gain and p."""
     answered, answers = read_predictions(predictions, rows)
-    report = slots.score(answered, answers)
-    counts = [slots.row_counts(row, answer) for row, answer in zip(answered, answers, strict=True)]
-    report["f1_ci"] = slots.bootstrap_ci(counts)
+    report = scoring.score(answered, answers)
+    counts = [scoring.row_counts(row, answer) for row, answer in zip(answered, answers, strict=True)]
+    report["f1_ci"] = scoring.bootstrap_ci(counts)
     if against:
         others, other_answers = read_predictions(against, rows)
         if [row["id"] for row in others] != [row["id"] for row in answered]:
             raise InputError(f"{against} and {predictions} answer different rows; compare files of the same rows.")
-        report["f1_against"] = slots.score(others, other_answers)["f1"]
+        report["f1_against"] = scoring.score(others, other_answers)["f1"]
         report["gain"] = report["f1"] - report["f1_against"]
-        report["p"] = slots.paired_bootstrap(answered, answers, other_answers)
+        report["p"] = scoring.paired_bootstrap(answered, answers, other_answers)
     return report
 
 

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 
 from midalign.errors import InputError
-from midalign.tasks.massive import SLOTS, parse
+from midalign.tasks.slots.massive import SLOTS, parse
 
 logger = logging.getLogger(__name__)
 

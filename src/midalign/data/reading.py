@@ -12,11 +12,11 @@ from pathlib import Path
 
 import datasets
 
-from midalign.data import demo
 from midalign.data.checks import PAIR_FIELDS, TASK_FIELDS, Sieve, field_problem, pair_problem, repeated, task_problem
+from midalign.data.demo import corpus
 from midalign.data.files import SUFFIXES, records
 from midalign.errors import InputError
-from midalign.tasks.massive import LOCALES
+from midalign.tasks.slots.massive import LOCALES
 
 
 def task_rows(source, locale, partition, revision, sieve=None):
@@ -29,8 +29,8 @@ def task_rows(source, locale, partition, revision, sieve=None):
     """
     value = {"validation": "dev"}.get(partition, partition)
     if source == "demo":
-        _require_known(locale, demo.DEMO_LOCALES, "the demo corpus")
-        return [row | {"place": f"demo row {row['id']}"} for row in demo.rows(locale, value)]
+        _require_known(locale, corpus.DEMO_LOCALES, "the demo corpus")
+        return [row | {"place": f"demo row {row['id']}"} for row in corpus.rows(locale, value)]
     _require_known(locale, LOCALES, "MASSIVE")
     found, where = _found(source, locale, partition, revision)
     own = sieve or Sieve()
@@ -111,7 +111,7 @@ def read_pairs(sources, sieve=None):
     pairs = []
     for source in sources:
         if source == "demo":
-            made = demo.pairs([locale.split("-")[0] for locale in demo.DEMO_LOCALES if locale != "en-US"])
+            made = corpus.pairs([locale.split("-")[0] for locale in corpus.DEMO_LOCALES if locale != "en-US"])
             pairs += [pair | {"place": f"demo pair {pair['id']}"} for pair in made]
             continue
         path = Path(source)

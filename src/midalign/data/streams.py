@@ -8,7 +8,7 @@ from midalign.data.prepared import prepared
 from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
 from midalign.errors import InputError
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 
 def sample(rows, count):

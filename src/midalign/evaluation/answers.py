@@ -9,7 +9,7 @@ import json
 from midalign.data.files import objects
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 RECORD = "model.json"
 

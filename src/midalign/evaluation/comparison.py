@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from midalign.evaluation.transfer import GROUPS
-from midalign.tasks import massive, slots
+from midalign.tasks.slots import massive, scoring
 
 RESAMPLES = 1000
 # (right in the baseline, right in the run) -> what to call a row; those right in both teach nothing.
@@ -21,7 +21,7 @@ def compare(rows, answers, groups, baseline):
 
     rows: {locale: [row]}.   answers: {run: {locale: [answer]}}.   groups: {locale: group}.   baseline: a run's name.
     Returns {run: {"languages": {locale: figures}, "groups": {group: figures}, "per_slot"}}; figures are shares 0..1:
-    those of `slots.score`, f1_ci (95 %), and against the baseline gain and p, for groups gain_ci. A group's f1 is
+    those of `scoring.score`, f1_ci (95 %), and against the baseline gain and p, for groups gain_ci. A group's f1 is
     the unweighted mean over its languages; its interval draws utterances, each in all languages at once, because
     one utterance comes back translated.
     """
@@ -32,7 +32,7 @@ def compare(rows, answers, groups, baseline):
         for locale, figures in report[run]["languages"].items():
             figures["gain"] = figures["f1"] - base["languages"][locale]["f1"]
             pair = answers[run][locale], answers[baseline][locale]
-            figures["p"] = slots.paired_bootstrap(rows[locale], *pair, RESAMPLES)
+            figures["p"] = scoring.paired_bootstrap(rows[locale], *pair, RESAMPLES)
         for group, figures in report[run]["groups"].items():
             figures["gain"] = figures["f1"] - base["groups"][group]["f1"]
             figures["gain_ci"] = _interval(drawn[run][group] - drawn[baseline][group])
@@ -43,10 +43,10 @@ def _figures(rows, answers, groups):
     """The figures of one run by itself; those of a group hold the resampled means as "drawn"."""
     languages, counts = {}, {}
     for locale, some in rows.items():
-        report = slots.score(some, answers[locale])
-        counts[locale] = [slots.row_counts(row, text) for row, text in zip(some, answers[locale], strict=True)]
+        report = scoring.score(some, answers[locale])
+        counts[locale] = [scoring.row_counts(row, text) for row, text in zip(some, answers[locale], strict=True)]
         languages[locale] = {name: report[name] for name in FIGURES}
-        languages[locale]["f1_ci"] = slots.bootstrap_ci(counts[locale], RESAMPLES)
+        languages[locale]["f1_ci"] = scoring.bootstrap_ci(counts[locale], RESAMPLES)
     of_groups = {}
     for group in GROUPS:
         members = [locale for locale in rows if groups[locale] == group]
@@ -55,7 +55,7 @@ def _figures(rows, answers, groups):
             of_groups[group] = {"f1": f1, "f1_ci": _interval(drawn), "languages": len(members), "drawn": drawn}
     all_rows = [row for some in rows.values() for row in some]
     all_answers = [text for locale in rows for text in answers[locale]]
-    return {"languages": languages, "groups": of_groups, "per_slot": slots.score(all_rows, all_answers)["per_slot"]}
+    return {"languages": languages, "groups": of_groups, "per_slot": scoring.score(all_rows, all_answers)["per_slot"]}
 
 
 def _mean_f1(members, rows, counts):
@@ -76,7 +76,7 @@ def _mean_f1(members, rows, counts):
         draws = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=RESAMPLES)
         total += stratum.sum(axis=0)
         drawn += np.tensordot(draws, stratum, axes=1)
-    return float(slots.micro_f1(total).mean()), slots.micro_f1(drawn).mean(axis=1)
+    return float(scoring.micro_f1(total).mean()), scoring.micro_f1(drawn).mean(axis=1)
 
 
 def _languages_of(members, rows):
@@ -133,5 +133,5 @@ def examples(rows, answers, baseline, run, per_kind=2):
 
 
 def _right(row, text):
-    _, spurious, missed = slots.row_counts(row, text)
+    _, spurious, missed = scoring.row_counts(row, text)
     return spurious == missed == 0

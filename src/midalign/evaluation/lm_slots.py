@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 
 from midalign.data.reading import task_rows
-from midalign.tasks import massive, slots
+from midalign.tasks.slots import massive, scoring
 
 
 def rows(locale, task_data, task_revision, **_):
@@ -27,13 +27,13 @@ def rows(locale, task_data, task_revision, **_):
 
 def process_results(doc, results):
     """lm-eval's figures of one row: its (tp, fp, fn) under every corpus metric.   results: [answer]."""
-    counts = slots.row_counts(doc, results[0])
+    counts = scoring.row_counts(doc, results[0])
     return {"f1": counts, "precision": counts, "recall": counts, "exact_match": float(counts[1] == counts[2] == 0)}
 
 
 def f1(counts):
     """F1 of the whole corpus.   counts: one (tp, fp, fn) per row.   Returns 0..1, 1 where there is nothing to find."""
-    return float(slots.micro_f1(np.sum(counts, axis=0)))
+    return float(scoring.micro_f1(np.sum(counts, axis=0)))
 
 
 def precision(counts):

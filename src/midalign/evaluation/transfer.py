@@ -3,17 +3,17 @@
 from rich.table import Table
 
 from midalign.evaluation.generation import generate
-from midalign.tasks import massive, slots
+from midalign.tasks.slots import massive, scoring
 
 GROUPS = ("supervised", "aligned", "never aligned")
 
 
 def score_locales(model, tokenizer, rows_by_locale):
-    """{locale: {"f1", "name_f1"}} (0..1, see `slots.score`) of greedy answers to the rows of each locale."""
+    """{locale: {"f1", "name_f1"}} (0..1, see `scoring.score`) of greedy answers to the rows of each locale."""
     scores = {}
     for locale, rows in rows_by_locale.items():
         answers = generate(model, tokenizer, [massive.messages(row) for row in rows])
-        report = slots.score(rows, answers)
+        report = scoring.score(rows, answers)
         scores[locale] = {"f1": report["f1"], "name_f1": report["name_f1"]}
     return scores
 

@@ -17,10 +17,10 @@ from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.checks import Sieve
 from midalign.data.schedule import MicroBatchSampler
 from midalign.data.streams import load_pairs, load_task, scored_texts
+from midalign.models.loading import attention, load_config, load_tokenizer, model_path
+from midalign.models.memory import estimate
 from midalign.recipe import read_recipe
 from midalign.training.checks import check_pairs, packs
-from midalign.training.memory import estimate
-from midalign.training.models import attention, load_config, load_tokenizer, model_path
 from midalign.training.record import step_record
 
 BATCHES = 50  # micro-batches that are looked at

@@ -13,8 +13,8 @@ from trl import ModelConfig
 from midalign.config import DataConfig
 from midalign.data.reading import read_pairs
 from midalign.errors import InputError
+from midalign.models.loading import load_model, load_tokenizer, model_commit
 from midalign.recipe import read_recipe
-from midalign.training.models import load_model, load_tokenizer, model_commit
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.

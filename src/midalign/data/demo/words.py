@@ -1,6 +1,6 @@
 """The words of the demo corpus: slot values in six languages, written for it.
 
-A record is one value in the order of `demo.DEMO_LOCALES`, separated by "|"; records end with ";". Forms of a
+A record is one value in the order of `corpus.DEMO_LOCALES`, separated by "|"; records end with ";". Forms of a
 value (cases, with or without an article) are separated by "/"; a phrase asks for the second form with
 {person.1}, and a value with fewer forms gives its last. Words in front in parentheses belong to the sentence,
 not to the slot: "(on) friday" is written "on [date : friday]".

@@ -1,7 +1,7 @@
 """The demo corpus: voice commands with labelled slots in six languages and three scripts, made on the spot.
 
 Rows have the format of MASSIVE and are parallel: the same id is the same command in every language. All text
-comes from `demo_phrases` and `demo_words`; no file is read and nothing depends on chance outside `SEED`.
+comes from `phrases` and `words`; no file is read and nothing depends on chance outside `SEED`.
 """
 
 import functools
@@ -9,7 +9,7 @@ import itertools
 import random
 import re
 
-from midalign.data import demo_phrases, demo_words
+from midalign.data.demo import phrases, words
 
 DEMO_LOCALES = ("en-US", "de-DE", "es-ES", "tr-TR", "ru-RU", "el-GR")
 PARTITIONS = ("train", "dev", "test")
@@ -99,10 +99,10 @@ def _commands():
     rng = random.Random(SEED)
     seen = [set() for _ in DEMO_LOCALES]
     commands = []
-    for intent, *phrases in _records(demo_phrases.COMMANDS):
-        for partition, choices in _split(rng, _combinations(phrases[0])).items():
+    for intent, *templates in _records(phrases.COMMANDS):
+        for partition, choices in _split(rng, _combinations(templates[0])).items():
             for values, opener, closer in choices:
-                texts = [_fill(*phrase, values, opener, closer) for phrase in enumerate(phrases)]
+                texts = [_fill(*phrase, values, opener, closer) for phrase in enumerate(templates)]
                 utterances = [_without_labels(text) for text in texts]
                 # Different commands may read the same in one language: without this, train could hold test.
                 if not any(utterance in known for utterance, known in zip(utterances, seen, strict=True)):
@@ -118,10 +118,10 @@ def _statements():
     rng = random.Random(SEED)
     nothing = _lexicon()["opener"][0]
     sentences = []
-    for _, *phrases in _records(demo_phrases.STATEMENTS):
-        combinations = _combinations(phrases[0])
+    for _, *templates in _records(phrases.STATEMENTS):
+        combinations = _combinations(templates[0])
         for values in rng.sample(combinations, min(PLAIN_SENTENCES_PER_PHRASE, len(combinations))):
-            sentences.append([_fill(*phrase, values, nothing, nothing) for phrase in enumerate(phrases)])
+            sentences.append([_fill(*phrase, values, nothing, nothing) for phrase in enumerate(templates)])
     return sentences
 
 
@@ -180,7 +180,7 @@ def _fill(column, phrase, values, opener, closer):
 @functools.cache
 def _lexicon():
     """{slot: [(value in each language), ...]}, with "opener" and "closer" beside the slots."""
-    texts = {**demo_words.VALUES, "opener": demo_words.OPENERS, "closer": demo_words.CLOSERS}
+    texts = {**words.VALUES, "opener": words.OPENERS, "closer": words.CLOSERS}
     return {name: _records(text) for name, text in texts.items()}
 
 

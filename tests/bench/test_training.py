@@ -9,8 +9,8 @@ import torch
 from rich.console import Console
 
 from midalign import cli
-from midalign.training.bench import Bench
-from midalign.training.bench_tables import bench_recipe
+from midalign.bench.tables import bench_recipe
+from midalign.bench.training import Bench
 
 
 @pytest.fixture

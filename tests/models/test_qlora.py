@@ -9,7 +9,7 @@ from trl import ModelConfig
 import run_midalign
 from midalign.alignment.hidden import middle_states
 from midalign.alignment.losses import alignment_loss, mean_pool
-from midalign.training.models import load_model
+from midalign.models.loading import load_model
 
 WIDE = {"hidden_size": 128, "intermediate_size": 256, "head_dim": 32}  # bitsandbytes quantises blocks of 64
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "use_bnb_nested_quant": True, "dtype": "float32"}

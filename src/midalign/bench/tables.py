@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from midalign.training.bench import Bench
+from midalign.bench.training import Bench
 
 NAMES = {
     "task/ours": "task rows, midalign",

@@ -8,7 +8,7 @@ from lm_eval.tasks import TaskManager
 
 from midalign.evaluation.generation import generate
 from midalign.evaluation.lm_link import LM_TASKS
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 
 def compare_generation(model, tokenizer, data, revision, locales, rows, batch_size, max_new_tokens, repeats):

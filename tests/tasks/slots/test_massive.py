@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midalign.tasks import massive
+from midalign.tasks.slots import massive
 
 SLOTS_DATA = Path(__file__).parents[3] / "shared" / "data" / "slots"
 any_text = st.text(st.characters())  # lone surrogates included

@@ -9,7 +9,7 @@ from transformers.utils import is_flash_attn_2_available
 from trl import get_quantization_config
 
 from midalign.errors import InputError
-from midalign.training.tiny import tiny_model
+from midalign.models.tiny import tiny_model
 
 DEMO = "demo"  # as model_name_or_path: the embedded model
 

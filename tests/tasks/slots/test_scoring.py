@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midalign.data import demo
-from midalign.tasks import massive, slots
+from midalign.data.demo import corpus
+from midalign.tasks.slots import massive, scoring
 
 SLOTS_DATA = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository
 TWO_SLOTS = {"locale": "en-US", "annot_utt": "at [time : nine am] on [date : friday]"}
@@ -21,56 +21,56 @@ def row(annot_utt, locale="en-US"):
 
 
 def test_one_hit_one_spurious_and_one_missed_item_score_one_half():
-    report = slots.score([TWO_SLOTS], ["time: nine am; date: monday"])
+    report = scoring.score([TWO_SLOTS], ["time: nine am; date: monday"])
     assert (report["f1"], report["precision"], report["recall"]) == (0.5, 0.5, 0.5)
     assert (report["exact_match"], report["rows"], report["malformed"]) == (0.0, 1, 0)
 
 
 def test_precision_counts_spurious_and_recall_missed_items():
-    report = slots.score([TWO_SLOTS, NO_SLOT], ["time: nine am", "person: anna; person: bob"])
+    report = scoring.score([TWO_SLOTS, NO_SLOT], ["time: nine am", "person: anna; person: bob"])
     assert (report["precision"], report["recall"]) == (pytest.approx(1 / 3), 0.5)
     assert report["f1"] == pytest.approx(0.4)  # 2 * 1 hit / (2 * 1 hit + 2 spurious + 1 missed)
 
 
 def test_the_order_of_the_items_does_not_matter():
-    assert slots.row_counts(TWO_SLOTS, "date: friday; time: nine am") == (2, 0, 0)
+    assert scoring.row_counts(TWO_SLOTS, "date: friday; time: nine am") == (2, 0, 0)
 
 
 def test_each_gold_item_is_matched_once():
     twice = row("[person : anna] and [person : anna]")
-    assert slots.row_counts(twice, "person: anna") == (1, 0, 1)
-    assert slots.row_counts(twice, "person: anna; person: anna; person: anna") == (2, 1, 0)
+    assert scoring.row_counts(twice, "person: anna") == (1, 0, 1)
+    assert scoring.row_counts(twice, "person: anna; person: anna; person: anna") == (2, 1, 0)
 
 
 def test_the_right_words_under_the_wrong_slot_are_spurious_and_missed():
-    assert slots.row_counts(row("[date : friday]"), "time: friday") == (0, 1, 1)
+    assert scoring.row_counts(row("[date : friday]"), "time: friday") == (0, 1, 1)
 
 
 def test_white_space_counts_only_in_languages_written_with_spaces():
-    assert slots.row_counts(row("[time : 午前 九時]", "ja-JP"), "time: 午前九時") == (1, 0, 0)
-    assert slots.row_counts(row("[time : 午前九時]", "zh-TW"), "time: 午前 九時") == (1, 0, 0)
-    assert slots.row_counts(row("[time : nine am]"), "time: nineam") == (0, 1, 1)
-    assert slots.row_counts(row("[time : nine am]"), "time:   nine   am ") == (1, 0, 0)
+    assert scoring.row_counts(row("[time : 午前 九時]", "ja-JP"), "time: 午前九時") == (1, 0, 0)
+    assert scoring.row_counts(row("[time : 午前九時]", "zh-TW"), "time: 午前 九時") == (1, 0, 0)
+    assert scoring.row_counts(row("[time : nine am]"), "time: nineam") == (0, 1, 1)
+    assert scoring.row_counts(row("[time : nine am]"), "time:   nine   am ") == (1, 0, 0)
 
 
 def test_composed_and_decomposed_letters_are_equal():
-    assert slots.row_counts(row("[place_name : m\u00fcnchen]"), "place_name: mu\u0308nchen") == (1, 0, 0)
+    assert scoring.row_counts(row("[place_name : m\u00fcnchen]"), "place_name: mu\u0308nchen") == (1, 0, 0)
 
 
 def test_a_time_with_a_spaced_colon_matches_however_it_is_spaced():
     spaced = row("[time : 5 : 30 pm]")
-    assert slots.row_counts(spaced, massive.target(spaced["annot_utt"])) == (1, 0, 0)
-    assert slots.row_counts(spaced, "time: 5 : 30 pm") == (1, 0, 0)
+    assert scoring.row_counts(spaced, massive.target(spaced["annot_utt"])) == (1, 0, 0)
+    assert scoring.row_counts(spaced, "time: 5 : 30 pm") == (1, 0, 0)
 
 
 def test_marked_semicolons_in_a_value_score_as_a_hit():
     semicolon = row(r"[list_item : a;b\c]")
-    assert slots.row_counts(semicolon, massive.target(semicolon["annot_utt"])) == (1, 0, 0)
+    assert scoring.row_counts(semicolon, massive.target(semicolon["annot_utt"])) == (1, 0, 0)
 
 
 def test_per_slot_and_per_language_figures_are_those_of_their_items():
     rows = [TWO_SLOTS, row("[time : 今]", "ja-JP"), row("もう", "th-TH")]
-    report = slots.score(rows, ["time: nine am; date: monday", "None", "None"])
+    report = scoring.score(rows, ["time: nine am; date: monday", "None", "None"])
     assert report["per_slot"] == {
         "date": {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1},
         "time": {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2},
@@ -80,115 +80,115 @@ def test_per_slot_and_per_language_figures_are_those_of_their_items():
 
 def test_unknown_slot_names_are_spurious_under_one_name():
     answer = "song-name: x; I-time: nine am; ?: x; micro avg: x; " + "y" * 10_000 + ": x"
-    report = slots.score([TWO_SLOTS], [f"{answer}; {PERFECT}"])
+    report = scoring.score([TWO_SLOTS], [f"{answer}; {PERFECT}"])
     assert (report["precision"], report["recall"]) == (pytest.approx(2 / 7), 1.0)
     assert set(report["per_slot"]) == {"?", "date", "time"}
 
 
 def test_a_slot_that_only_the_gold_knows_is_scored_under_its_own_name():
-    report = slots.score([row("[pet-name : rex]"), NO_SLOT], ["pet-name: rex", "pet-name: tom"])
+    report = scoring.score([row("[pet-name : rex]"), NO_SLOT], ["pet-name: rex", "pet-name: tom"])
     assert report["per_slot"]["pet-name"]["precision"] == 0.5
 
 
 def test_nothing_to_find_and_nothing_answered_scores_one():
-    report = slots.score([NO_SLOT], ["None"])
+    report = scoring.score([NO_SLOT], ["None"])
     assert (report["f1"], report["precision"], report["recall"], report["exact_match"]) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_prediction_costs_its_own_row_and_no_other(bad):
     rows = [TWO_SLOTS, TWO_SLOTS, TWO_SLOTS]
-    report = slots.score(rows, [PERFECT, bad, PERFECT])
-    assert slots.row_counts(TWO_SLOTS, bad)[::2] == (0, 2)
+    report = scoring.score(rows, [PERFECT, bad, PERFECT])
+    assert scoring.row_counts(TWO_SLOTS, bad)[::2] == (0, 2)
     assert report["recall"] == pytest.approx(4 / 6)
     assert report["exact_match"] == pytest.approx(2 / 3)
 
 
 def test_dropped_parts_are_counted_as_malformed():
-    assert slots.score([TWO_SLOTS, TWO_SLOTS], ["", f"{PERFECT}; oops; time:"])["malformed"] == 3
+    assert scoring.score([TWO_SLOTS, TWO_SLOTS], ["", f"{PERFECT}; oops; time:"])["malformed"] == 3
 
 
 @given(st.lists(st.lists(st.sampled_from(["time: nine am", "date: friday", "time: x", "?", "q: r"]))))
 def test_seqeval_and_the_row_counts_give_the_same_f1(answers):
     answers = ["; ".join(parts) for parts in [["time: x"], *answers]]
-    counts = [slots.row_counts(TWO_SLOTS, answer) for answer in answers]
-    report = slots.score([TWO_SLOTS] * len(answers), answers)
-    assert report["f1"] == pytest.approx(slots.micro_f1(np.sum(counts, axis=0)))
+    counts = [scoring.row_counts(TWO_SLOTS, answer) for answer in answers]
+    report = scoring.score([TWO_SLOTS] * len(answers), answers)
+    assert report["f1"] == pytest.approx(scoring.micro_f1(np.sum(counts, axis=0)))
 
 
 def test_a_missing_prediction_is_refused_with_both_numbers():
     with pytest.raises(ValueError, match="1 predictions for 2 rows"):
-        slots.score([NO_SLOT, NO_SLOT], ["None"])
+        scoring.score([NO_SLOT, NO_SLOT], ["None"])
 
 
 def test_an_unknown_compat_is_refused():
     with pytest.raises(ValueError, match='only None and "reference"'):
-        slots.score([NO_SLOT], ["None"], compat="alexa")
+        scoring.score([NO_SLOT], ["None"], compat="alexa")
 
 
 @pytest.mark.parametrize("compat", [None, "reference"])
 def test_no_rows_at_all_are_refused(compat):
     with pytest.raises(ValueError, match="at least one row"):
-        slots.score([], [], compat=compat)
+        scoring.score([], [], compat=compat)
 
 
 @pytest.mark.parametrize("locale", sorted(path.parent.name for path in SLOTS_DATA.glob("*/test.jsonl")))
 def test_perfect_predictions_score_exactly_one_on_all_of_massive(locale):
     files = [SLOTS_DATA / locale / f"{split}.jsonl" for split in ("validation", "test")]
     rows = [json.loads(line) for file in files for line in file.open(encoding="utf-8")]
-    report = slots.score(rows, [massive.target(row["annot_utt"]) for row in rows])
+    report = scoring.score(rows, [massive.target(row["annot_utt"]) for row in rows])
     assert (report["f1"], report["exact_match"], report["malformed"]) == (1.0, 1.0, 0)
 
 
-@pytest.mark.parametrize("locale", demo.DEMO_LOCALES)
+@pytest.mark.parametrize("locale", corpus.DEMO_LOCALES)
 def test_perfect_predictions_score_exactly_one_on_the_demo_corpus(locale):
-    rows = [row for partition in demo.PARTITIONS for row in demo.rows(locale, partition)]
-    report = slots.score(rows, [massive.target(row["annot_utt"]) for row in rows])
+    rows = [row for partition in corpus.PARTITIONS for row in corpus.rows(locale, partition)]
+    report = scoring.score(rows, [massive.target(row["annot_utt"]) for row in rows])
     assert (report["f1"], report["exact_match"], report["malformed"]) == (1.0, 1.0, 0)
 
 
 def test_micro_f1_is_twice_the_hits_over_all_items_of_both_sides():
-    assert slots.micro_f1([[3, 1, 2], [0, 1, 1], [0, 0, 0]]) == pytest.approx([6 / 9, 0.0, 1.0])
+    assert scoring.micro_f1([[3, 1, 2], [0, 1, 1], [0, 0, 0]]) == pytest.approx([6 / 9, 0.0, 1.0])
 
 
 def test_bootstrap_interval_of_a_share_is_the_normal_one():
     # Half of 400 rows hit: F1 is a share with standard error sqrt(0.25 / 400) = 0.025; 1.96 of it is 0.049.
-    low, high = slots.bootstrap_ci([(1, 0, 0), (0, 1, 1)] * 200)
+    low, high = scoring.bootstrap_ci([(1, 0, 0), (0, 1, 1)] * 200)
     assert (low, high) == (pytest.approx(0.451, abs=0.006), pytest.approx(0.549, abs=0.006))
 
 
 def test_bootstrap_interval_of_perfect_rows_is_one():
-    assert slots.bootstrap_ci([(2, 0, 0)] * 50) == (1.0, 1.0)
+    assert scoring.bootstrap_ci([(2, 0, 0)] * 50) == (1.0, 1.0)
 
 
 def test_bootstrap_repeats_with_its_seed():
     counts = [(1, 0, 0), (0, 1, 1), (2, 0, 1)] * 20
-    assert slots.bootstrap_ci(counts, seed=3) == slots.bootstrap_ci(counts, seed=3)
-    assert slots.bootstrap_ci(counts, seed=3) != slots.bootstrap_ci(counts, seed=4)
+    assert scoring.bootstrap_ci(counts, seed=3) == scoring.bootstrap_ci(counts, seed=3)
+    assert scoring.bootstrap_ci(counts, seed=3) != scoring.bootstrap_ci(counts, seed=4)
 
 
 def test_equal_answers_have_p_value_one():
-    assert slots.paired_bootstrap([TWO_SLOTS] * 30, [PERFECT] * 30, [PERFECT] * 30) == 1.0
+    assert scoring.paired_bootstrap([TWO_SLOTS] * 30, [PERFECT] * 30, [PERFECT] * 30) == 1.0
 
 
 def test_a_system_that_is_always_better_has_the_smallest_p_value():
     rows, good, bad = [TWO_SLOTS] * 30, [PERFECT] * 30, ["None"] * 30
-    assert slots.paired_bootstrap(rows, good, bad) == pytest.approx(1 / 1001)
-    assert slots.paired_bootstrap(rows, bad, good) == pytest.approx(1 / 1001)
+    assert scoring.paired_bootstrap(rows, good, bad) == pytest.approx(1 / 1001)
+    assert scoring.paired_bootstrap(rows, bad, good) == pytest.approx(1 / 1001)
 
 
 def test_one_better_row_of_many_is_no_evidence():
     a, b = [PERFECT] * 30, ["None"] + [PERFECT] * 29
-    assert slots.paired_bootstrap([TWO_SLOTS] * 30, a, b) > 0.2
+    assert scoring.paired_bootstrap([TWO_SLOTS] * 30, a, b) > 0.2
 
 
 def test_paired_bootstrap_refuses_a_missing_prediction():
     with pytest.raises(ValueError, match="1 predictions for 2 rows"):
-        slots.paired_bootstrap([NO_SLOT] * 2, ["None"] * 2, ["None"])
+        scoring.paired_bootstrap([NO_SLOT] * 2, ["None"] * 2, ["None"])
 
 
 def test_name_f1_asks_for_the_slot_and_not_for_its_words():
     row = {"locale": "en-US", "annot_utt": "wake me at [time : nine am] on [date : friday]"}
-    result = slots.score([row], ["time: ten; place_name: rome"])
+    result = scoring.score([row], ["time: ten; place_name: rome"])
     # time is found with wrong words, place_name is spurious, date is missed: 2 / (2 + 1 + 1)
     assert (result["name_f1"], result["f1"]) == (0.5, 0.0)

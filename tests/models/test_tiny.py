@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from midalign.data.demo import plain_text
-from midalign.training import tiny
+from midalign.data.demo.corpus import plain_text
+from midalign.models import tiny
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from transformers import LlamaConfig
 from trl import ModelConfig
 
 from midalign.config import MidAlignConfig
-from midalign.training.memory import GIB, MARGIN, estimate
+from midalign.models.memory import GIB, MARGIN, estimate
 
 CONFIG = LlamaConfig(
     vocab_size=1000, hidden_size=64, intermediate_size=128, num_hidden_layers=4, num_attention_heads=4,

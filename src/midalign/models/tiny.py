@@ -16,8 +16,8 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from midalign.data.demo import DEMO_LOCALES, plain_text
-from midalign.tasks.massive import INSTRUCTION, SLOTS
+from midalign.data.demo.corpus import DEMO_LOCALES, plain_text
+from midalign.tasks.slots.massive import INSTRUCTION, SLOTS
 
 logger = logging.getLogger("midalign")
 

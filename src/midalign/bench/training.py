@@ -26,9 +26,9 @@ from midalign.data.batches import pad_sentences
 from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task
 from midalign.errors import InputError
+from midalign.models.loading import load_model, load_tokenizer, model_depth, model_path
 from midalign.recipe import read_recipe
 from midalign.training.forward import block_mask
-from midalign.training.models import load_model, load_tokenizer, model_depth, model_path
 from midalign.training.trainer import MidAlignTrainer
 
 SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "gradient_checkpointing")

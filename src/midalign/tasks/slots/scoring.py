@@ -20,7 +20,7 @@ from collections import Counter
 import numpy as np
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
-from midalign.tasks import massive, reference_slots
+from midalign.tasks.slots import massive, reference
 
 WITHOUT_SPACES = frozenset({"ja", "km", "my", "th", "zh"})
 
@@ -29,7 +29,7 @@ def score(rows, predictions, compat=None):
     """Score one generated answer per row.
 
     rows: dicts with "locale" and "annot_utt" (the reference reads "utt" too).   predictions: list of str.
-    compat: None, or "reference" for the authors' figures (see `reference_slots`). There a line break inside
+    compat: None, or "reference" for the authors' figures (see `reference`). There a line break inside
     an answer shifts later rows, and rows without a prediction count as answered "None": lengths may differ.
     Returns f1, precision, recall (micro), name_f1 (the same F1 with the words left out of the comparison: was the
     slot found at all), exact_match (share of rows with nothing spurious or missed), rows,
@@ -58,9 +58,9 @@ def score_reference_file(rows, file_text):
     Errors: ValueError without rows.
     """
     _need_rows(rows)
-    gold_tags, predicted_tags, malformed = reference_slots.tag_rows(rows, file_text)
+    gold_tags, predicted_tags, malformed = reference.tag_rows(rows, file_text)
     outcomes = [
-        _match(reference_slots.spans(gold), reference_slots.spans(predicted))
+        _match(reference.spans(gold), reference.spans(predicted))
         for gold, predicted in zip(gold_tags, predicted_tags, strict=True)
     ]
     report = _report(rows, outcomes, malformed, nothing=0.0)

@@ -1,8 +1,8 @@
 """The phrases of the demo corpus in six languages, written for it.
 
-A record is the intent and one phrase per language, in the order of `demo.DEMO_LOCALES`, separated by "|";
+A record is the intent and one phrase per language, in the order of `corpus.DEMO_LOCALES`, separated by "|";
 records end with ";". {person.1} asks for the second form of a value, {time!} for the value without the words in
-front (see `demo_words`). The word before "_" in an intent is its scenario.
+front (see `words`). The word before "_" in an intent is its scenario.
 """
 
 COMMANDS = """

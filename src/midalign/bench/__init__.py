@@ -1,0 +1,1 @@
+"""What training and generation cost, beside stock TRL and lm-eval."""

@@ -1,0 +1,1 @@
+"""The embedded corpus: voice commands in six languages, and their translations."""

@@ -1,0 +1,65 @@
+"""Evaluation during training: the task loss on held-out rows, loss and retrieval on held-out pairs."""
+
+import torch
+
+from midalign.alignment import losses
+from midalign.alignment.negatives import false_negatives
+
+
+class HeldOut:
+    """The trainer's part that evaluates; mixed into `MidAlignTrainer`, whose losses and collators it uses."""
+
+    def _eval_task_loss(self, model, inputs, return_outputs):
+        model = self._seeing_blocks(model, inputs)
+        result = super().compute_loss(model, inputs, return_outputs=return_outputs)
+        loss = result[0] if return_outputs else result
+        tokens = (inputs["labels"][:, 1:] != -100).sum()
+        self._eval_sums += torch.stack([loss.float() * tokens, tokens.float()])
+        return result
+
+    def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
+        """The stock loop, then the pairs. Adds <prefix>_task (mean over all tokens, so independent of the batch
+        size), <prefix>_align, <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, and
+        makes <prefix>_loss the objective that the schedule trains.
+        """
+        self._eval_sums = torch.zeros(2, device=self.args.device)
+        output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        total, tokens = self.accelerator.reduce(self._eval_sums, "sum").tolist()
+        metrics = {"task": total / max(tokens, 1), **self._evaluate_pairs()}
+        schedule = self.args.align_schedule
+        metrics["loss"] = (schedule != "align_only") * metrics["task"]
+        if schedule != "sft" and self.eval_pairs:
+            metrics["loss"] += self.args.align_weight * metrics["align"]
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})
+        return output
+
+    @torch.no_grad()
+    def _evaluate_pairs(self):
+        by_language = {}
+        for pair in self.eval_pairs:
+            by_language.setdefault(pair["language"], []).append(pair)
+        metrics, per_language = {}, []
+        for language, pairs in sorted(by_language.items()):
+            loss, retrieval = self._evaluate_language(pairs)
+            per_language.append((loss, retrieval))
+            metrics[f"retrieval_at_1_{language}"] = retrieval
+        if per_language:
+            metrics["align"], metrics["retrieval_at_1"] = torch.tensor(per_language).mean(dim=0).tolist()
+        return metrics
+
+    def _evaluate_language(self, pairs):
+        """(loss over batches of as many pairs as in training, retrieval@1 over all pairs) of one language."""
+        size = self._candidates
+        sides, texts = [], []
+        for start in range(0, len(pairs), size):
+            batch = self._prepare_inputs(self._collate_pairs(pairs[start : start + size]))
+            with self.compute_loss_context_manager():
+                sides.append(self._pooled(self.model_wrapped, batch["chunks"]))
+            texts.append((batch["source_text"], batch["target_text"]))
+        # A short last batch has fewer negatives, so it counts for retrieval only.
+        full = [i for i, (source, _) in enumerate(sides) if len(source) == size] or range(len(sides))
+        loss = torch.stack([self._loss(*sides[i], false_negatives(*texts[i])) for i in full]).mean()
+        source, target = (torch.cat(side) for side in zip(*sides, strict=True))
+        exclude = false_negatives(*(torch.cat(text) for text in zip(*texts, strict=True)))
+        scores = losses.similarity(source, target, self.args.align_center)
+        return loss.item(), losses.retrieval_at_1(scores, exclude).item()
