@@ -9,9 +9,9 @@ from pathlib import Path
 
 from accelerate.state import AcceleratorState, GradientState
 
-import run_midalign
+from midalign.training.job import run
 
 for argv in json.loads(Path(sys.argv[1]).read_text()):
     AcceleratorState._reset_state()  # each run reads the engine's settings anew; the processes stay connected
     GradientState._reset_state()
-    run_midalign.run(argv, show=False)
+    run(argv, show=False)

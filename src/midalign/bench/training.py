@@ -21,14 +21,13 @@ from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of
-from midalign.config import MidAlignConfig, resolve_layer
+from midalign.config import MidAlignConfig
 from midalign.data.batches import pad_sentences
-from midalign.data.checks import Sieve
-from midalign.data.streams import load_pairs, load_task
 from midalign.errors import InputError
-from midalign.models.loading import load_model, load_tokenizer, model_depth, model_path
+from midalign.models.loading import load_model
 from midalign.recipe import read_recipe
 from midalign.training.forward import block_mask
+from midalign.training.prepare import prepare
 from midalign.training.trainer import MidAlignTrainer
 
 SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "gradient_checkpointing")
@@ -47,14 +46,9 @@ class Bench:
                 f"bench measures micro-batches with both halves, found align_schedule {args.align_schedule}; "
                 "add --align_schedule joint and pairs."
             )
-        path = model_path(config.model_name_or_path, Path(args.output_dir).parent)
-        tokenizer = load_tokenizer(path, config.model_revision)
-        args.align_layer = resolve_layer(args.align_layer, model_depth(path, config.model_revision))
-        sieve = Sieve("skip")
-        self.rows, _ = load_task(data, tokenizer, args.max_length, False, sieve)
-        self.pairs, _ = load_pairs(data, tokenizer, args.max_length, sieve)
-        sieve.settle()
-        model = load_model(path, config)
+        prepared = prepare(data, args, config, on_bad_row="skip")
+        self.rows, self.pairs = prepared.task, prepared.pairs
+        model = load_model(prepared.path, config)
         if config.use_peft:
             model = get_peft_model(model, get_peft_config(config))
         args.max_length = None  # checked: SFTTrainer need not look for rows to cut
@@ -66,7 +60,7 @@ class Bench:
                 "report_to": "none",
                 "max_length": None,
             }
-            common = {"model": model, "train_dataset": self.rows, "processing_class": tokenizer}
+            common = {"model": model, "train_dataset": self.rows, "processing_class": prepared.tokenizer}
             self.ours = MidAlignTrainer(args=args, pairs=self.pairs, **common)
             sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
             self.sft = MidAlignTrainer(args=sft, **common)

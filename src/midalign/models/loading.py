@@ -32,11 +32,6 @@ def load_config(path, revision):
     return _load(AutoConfig, path, revision)
 
 
-def model_depth(path, revision):
-    """The number of decoder layers, read from the configuration alone. Raises InputError."""
-    return load_config(path, revision).get_text_config().num_hidden_layers
-
-
 def model_commit(path, revision):
     """The commit that a revision of a hub model is. Raises InputError."""
     return getattr(load_config(path, revision), "_commit_hash", None)

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
@@ -12,15 +11,13 @@ from transformers import DataCollatorForSeq2Seq
 
 from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
-from midalign.config import resolve_layer
 from midalign.data.batches import collate_pairs, collate_task
-from midalign.data.checks import Sieve
 from midalign.data.schedule import MicroBatchSampler
-from midalign.data.streams import load_pairs, load_task, scored_texts
-from midalign.models.loading import attention, load_config, load_tokenizer, model_path
+from midalign.models.loading import attention
 from midalign.models.memory import estimate
 from midalign.recipe import read_recipe
-from midalign.training.checks import check_pairs, packs
+from midalign.training.checks import packs
+from midalign.training.prepare import prepare
 from midalign.training.record import step_record
 
 BATCHES = 50  # micro-batches that are looked at
@@ -36,21 +33,14 @@ def preview_recipe(argv, gpu, engine, processes):
     """
     data, training, model = read_recipe(argv)
     require_compatible(training, model, engine)
-    path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
-    config = load_config(path, model.model_revision)
-    training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
-    tokenizer = load_tokenizer(path, model.model_revision)
-    sieve, texts = Sieve("skip"), scored_texts(data)
-    rows, _ = load_task(data, tokenizer, training.max_length, False, sieve, texts, training.dataset_num_proc)
-    pairs, held_out = load_pairs(data, tokenizer, training.max_length, sieve, texts, training.dataset_num_proc)
-    check_pairs(training, pairs, held_out)
-
+    prepared = prepare(data, training, model, on_bad_row=None)
+    config, tokenizer, rows, pairs = prepared.config, prepared.tokenizer, prepared.task, prepared.pairs
     for row in rows.select(range(min(SHOWN, len(rows)))):
         yield _row(tokenizer, row)
     for pair in pairs[:SHOWN]:
         yield _pair(tokenizer, pair)
-    yield _left_out(sieve, data.on_bad_row)
-    yield _counts(rows, pairs, held_out)
+    yield _left_out(prepared.left_out, data.on_bad_row)
+    yield _counts(rows, pairs, prepared.held_out_pairs)
     sampler = MicroBatchSampler.of(training, len(rows), pairs, processes)
     batches = list(islice(iter(sampler), BATCHES))
     packed = _packing(training, model, config, rows, pairs)
@@ -74,14 +64,14 @@ def _pair(tokenizer, pair):
     return Text(f"{pair['place']}\n", style="dim").append("\n".join(sides), style="not dim")
 
 
-def _left_out(sieve, on_bad_row):
-    if not sieve.left_out:
+def _left_out(left_out, on_bad_row):
+    if not left_out:
         return Text("Every row and pair can be used.")
-    text = Text(f"{len(sieve.left_out):,} rows or pairs cannot be used")
+    text = Text(f"{len(left_out):,} rows or pairs cannot be used")
     text.append(" and are left out:" if on_bad_row == "skip" else "; a run would refuse to start (on_bad_row: error):")
-    for sentence in sieve.left_out[:3]:
+    for sentence in left_out[:3]:
         text.append(f"\n  {sentence}")
-    return text.append("\n  ..." if len(sieve.left_out) > 3 else "")
+    return text.append("\n  ..." if len(left_out) > 3 else "")
 
 
 def _counts(rows, pairs, held_out):

@@ -1,0 +1,49 @@
+"""What every use of a recipe begins with: tokenizer, layer, rows and pairs, checked. No weights are read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from midalign.config import resolve_layer
+from midalign.data.checks import Sieve
+from midalign.data.streams import load_pairs, load_task, scored_texts
+from midalign.models.loading import load_config, load_tokenizer, model_path
+from midalign.training.checks import check_pairs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe's two streams, tokenised, and what they were made with."""
+
+    path: str  # folder or hub name of the model
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    task: Dataset  # input_ids, labels, place
+    held_out_task: Dataset | None
+    pairs: list  # rows of `data.tokens.pair_rows`
+    held_out_pairs: list
+    left_out: list  # a sentence for each row or pair that cannot be used
+
+
+def prepare(data, training, model, on_bad_row, held_out=False):
+    """The streams of what `read_recipe` gives; `training.align_layer` becomes the layer's number.
+
+    on_bad_row: error or skip, or None to go on without a word: the caller shows what is left out.
+    held_out: whether held-out task rows are needed.   Of several processes the first makes what the others read.
+    Raises InputError.
+    """
+    path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
+    config = load_config(path, model.model_revision)
+    training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
+    tokenizer = load_tokenizer(path, model.model_revision)
+    sieve, processes = Sieve(on_bad_row or "skip"), training.dataset_num_proc
+    with training.main_process_first(desc="tokenisation"):
+        texts = scored_texts(data)
+        rows = load_task(data, tokenizer, training.max_length, held_out, sieve, texts, processes)
+        pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
+        if on_bad_row:
+            sieve.settle()
+    check_pairs(training, *pairs)
+    return Prepared(path, config, tokenizer, *rows, *pairs, sieve.left_out)
