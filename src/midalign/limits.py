@@ -35,6 +35,9 @@ def _check_ranges(data, training):
     _require(pairs >= 2, "align_batch_size", pairs, "2 or more pairs, or there is no negative")
     held_out = data.align_eval_pairs
     _require(held_out >= 2, "align_eval_pairs", held_out, "2 or more, or there is no negative")
+    if training.align_loss == "cka" and training.align_schedule != "sft":
+        for key, value in (("align_batch_size", pairs), ("align_eval_pairs", held_out)):
+            _require(value >= 4, key, value, "4 or more pairs, or align_loss cka is not defined")
     sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
     for key in ("align_every", *sizes):
         _require(getattr(training, key) >= 1, key, getattr(training, key), "1 or more")

@@ -101,9 +101,52 @@ def test_mse_is_the_mean_squared_difference():
     assert mse_loss(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 2.0]])).item() == 2.0
 
 
-def test_cka_is_zero_after_rotation_and_scaling_and_one_for_unrelated_sides():
+def test_cka_is_zero_after_rotation_shift_and_scaling():
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     rotation = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
-    assert cka_loss(z, 3 * z @ rotation).item() == pytest.approx(0, abs=1e-6)
+    for scale in (3.0, 1e-6, 1e6):
+        assert cka_loss(z, scale * (z @ rotation + 5)).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_cka_of_four_pairs_by_hand():
+    # u-centred Gram matrices, pairs 12 13 14 23 24 34:  left -2 4 -2 -2 4 -2 (/3), right 4 -2 -2 -2 -2 4 (/3), both
+    # 2 (2 x 16 + 4 x 4) / 9 = 32/3 long;  cross -10 5 5 5 5 -10 (/6), 50/3 long.
     left, right = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]), torch.tensor([[1.0], [1.0], [-1.0], [-1.0]])
-    assert cka_loss(left, right).item() == pytest.approx(1)
+    cross = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
+    assert cka_loss(left, right).item() == pytest.approx(1 + 1 / 2)  # inner product -16/3
+    assert cka_loss(left, cross).item() == pytest.approx(1 - 1 / 2)  # 20/3, over the root of 32/3 x 50/3
+
+
+def test_cka_is_one_minus_the_ratio_of_unbiased_hsics():
+    def hsic(k, n):
+        k, other = (gram - gram.diag().diag() for gram in k)
+        one = torch.ones(n, dtype=torch.float64)
+        both = (one @ k @ one) * (one @ other @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ other @ one)
+        return ((k @ other).trace() + both) / (n * (n - 3))
+
+    torch.manual_seed(0)
+    source = torch.randn(7, 3, dtype=torch.float64)
+    target = source @ torch.randn(3, 5, dtype=torch.float64) + torch.randn(7, 5, dtype=torch.float64)
+    k, other = source @ source.T, target @ target.T
+    expected = 1 - hsic((k, other), 7) / (hsic((k, k), 7) * hsic((other, other), 7)).sqrt()
+    assert cka_loss(source + 100, target).item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+@pytest.mark.parametrize(("pairs", "width"), [(16, 576), (64, 32), (5, 100)])
+def test_cka_of_unrelated_states_is_one_on_average_whatever_the_batch(pairs, width):
+    torch.manual_seed(1)
+    losses = [cka_loss(torch.randn(pairs, width), torch.randn(pairs, width)).item() for _ in range(200)]
+    assert sum(losses) / 200 == pytest.approx(1, abs=0.05)
+
+
+def test_cka_has_a_finite_gradient_also_where_all_states_are_the_same():
+    for source in (torch.randn(4, 8), torch.ones(4, 8), torch.zeros(4, 8), 1e4 + torch.randn(4, 8)):
+        source.requires_grad_()
+        loss = cka_loss(source, torch.randn(4, 8))
+        loss.backward()
+        assert loss.isfinite() and source.grad.isfinite().all()
+
+
+def test_cka_of_three_pairs_is_refused():
+    with pytest.raises(ValueError, match="needs 4 pairs or more, found 3"):
+        cka_loss(torch.randn(3, 8), torch.randn(3, 8))

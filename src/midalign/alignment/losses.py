@@ -94,15 +94,32 @@ def mse_loss(source, target):
 
 
 def cka_loss(source, target):
-    """One minus linear CKA of the two sides (Kornblith et al. 2019); 0 when they agree up to
-    rotation and scale.   source, target: (B, H).
+    """One minus linear CKA of the two sides (Kornblith et al. 2019), by the unbiased HSIC of Song et al. (2012).
+
+    source, target: (B, H), B at least 4, else ValueError.   Returns a scalar, float32: 0 when they agree up to rotation
+    and scale, about 1 when they have nothing in common, whatever B and H (the biased estimator says 0.02 for unrelated
+    states where B is much smaller than H). May pass 1: an unbiased estimate of no similarity falls on both sides of it.
     """
-    source, target = source.float(), target.float()
-    source = source - source.mean(dim=0)
-    target = target - target.mean(dim=0)
-    # Gram matrices (B, B): B is smaller than H, and <XX', YY'> = |Y'X|^2.
-    gram_s, gram_t = source @ source.T, target @ target.T
-    return 1 - (gram_s * gram_t).sum() / (gram_s.norm() * gram_t.norm())
+    if len(source) < 4:
+        raise ValueError(f"cka_loss needs 4 pairs or more, found {len(source)}.")
+    gram_s, gram_t = (_u_centred_gram(states.float()).flatten() for states in (source, target))
+    # The inner product of such Gram matrices is n (n - 3) times the unbiased HSIC: CKA is their cosine.
+    return 1 - F.cosine_similarity(gram_s, gram_t, dim=0)
+
+
+def _u_centred_gram(states):
+    """(n, H) -> (n, n): inner products between different rows, less what belongs to a row alone (Szekely, Rizzo 2014).
+
+    Every row and column sums to 0, the diagonal is 0. A shift of all rows changes nothing, so they are centred first,
+    and scaled, for the sake of float32.
+    """
+    n = len(states)
+    states = states - states.mean(dim=0)
+    states = states / states.norm().clamp(min=1e-12)
+    off_diagonal = 1 - torch.eye(n, device=states.device)
+    gram = (states @ states.T) * off_diagonal
+    rows = gram.sum(dim=1) / (n - 2)
+    return (gram - rows[:, None] - rows + gram.sum() / ((n - 1) * (n - 2))) * off_diagonal
 
 
 def retrieval_at_1(scores, exclude=None):
