@@ -1,13 +1,18 @@
 """The rules of the house: imports point down, rooms stay light, no file grows past 300 lines."""
 
 import ast
+import configparser
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-SRC = Path(__file__).parents[1] / "src"
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src"
 FILES = sorted(SRC.rglob("*.py"))
 # A room may import from rooms with a smaller number, and from itself.
 FLOORS = {
@@ -72,3 +77,16 @@ def test_tasks_import_neither_torch_nor_trl():
 def test_no_source_file_passes_300_lines():
     long = {str(p.relative_to(SRC)): n for p in FILES if (n := len(p.read_text().splitlines())) > 300}
     assert not long
+
+
+def test_installer_linter_ci_and_readme_name_the_same_python_versions():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lowest, above = map(int, re.fullmatch(r">=3\.(\d+),<3\.(\d+)", setup["options"]["python_requires"]).groups())
+    assert lowest >= 11  # trl asks for it
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert ruff["target-version"] == f"py3{lowest}"
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    versions = workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+    assert versions == [f"3.{minor}" for minor in range(lowest, above)]
+    assert f"Python 3.{lowest} to 3.{above - 1}" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The `midalign` program and the options that its verbs share."""
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -17,7 +17,7 @@ Data = Annotated[str, typer.Option(help="Rows: a folder, a hub data set or `demo
 Revision = Annotated[str, typer.Option(help="Revision of a hub data set.")]
 
 
-class Dtype(str, Enum):
+class Dtype(StrEnum):
     """Precision of the weights."""
 
     bfloat16 = "bfloat16"

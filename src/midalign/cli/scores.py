@@ -1,7 +1,7 @@
 """`midalign score`."""
 
 import json
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from midalign.evaluation.predictions import is_jsonl, read_predictions, read_tex
 from midalign.tasks.slots import scoring
 
 
-class Partition(str, Enum):
+class Partition(StrEnum):
     """Part of the data."""
 
     train = "train"
@@ -24,7 +24,7 @@ class Partition(str, Enum):
     test = "test"
 
 
-class Compat(str, Enum):
+class Compat(StrEnum):
     """Whose figures."""
 
     reference = "reference"
