@@ -1,0 +1,59 @@
+"""What two texts have in common when they say the same, and how text of others is shown."""
+
+import re
+import unicodedata
+from html import escape
+
+# What leaves no mark on the page: Unicode's Default_Ignorable_Code_Point (joiners, variation selectors, soft hyphens,
+# direction marks, fillers), control characters that are no white space, and the blank of Braille.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+MARKS = re.compile(r"([\\`*\[\]|])")
+
+
+def squeeze(text):
+    """One space for every run of white space, line breaks included, and none at the ends."""
+    return " ".join(text.split())
+
+
+def spelled(text):
+    """The one spelling of a text: composed letters (NFC), white space squeezed; case and joiners are kept."""
+    return unicodedata.normalize("NFC", squeeze(text))
+
+
+def comparable(text):
+    """Equal for texts that are one sentence to a reader. For comparison alone: neither trained on nor shown.
+
+    Beside `spelled`: case is folded, wide and joined forms of a letter (NFKC) are that letter, and neither white space
+    nor what is invisible counts, also where it changes how letters join (ZWNJ in Persian) or where writers differ
+    (spaces in Chinese and Japanese, "play list"). i with and without dot are one letter: "I" may be the big form of
+    either, and only the language would tell. Empty for a text in which there is nothing to read.
+    """
+    text = unicodedata.normalize("NFKC", text)
+    text = INVISIBLE.sub("", "".join(text.split())).casefold()
+    return unicodedata.normalize("NFKC", text.replace("i\u0307", "i").replace("\u0131", "i"))
+
+
+def quoted(text, most=60):
+    """Text of others in quotes, on one line: what cannot be printed is escaped, and `most` letters are shown."""
+    text = text if isinstance(text, str) else repr(text)
+    return repr(text if len(text) <= most else text[: most - 3] + "...")
+
+
+def shown(name, most=60):
+    """A name of others, such as a locale, an id or a path: as it is where it is plain, else as `quoted`."""
+    plain = name.isprintable() and name.strip() == name and 0 < len(name) <= most
+    return name if plain else quoted(name, most)
+
+
+def harmless(text):
+    """Text of others for a terminal: line breaks stay, every other character that cannot be printed is escaped."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def in_markdown(name):
+    """A name of others as plain text of a Markdown document: one line, no tag, link, code or column."""
+    return MARKS.sub(r"\\\1", escape(shown(name, most=200), quote=False))
