@@ -55,6 +55,27 @@ def test_a_sentence_without_tokens_pools_to_nan():
     assert mean_pool(STATES, torch.tensor([[0, 0, 0]])).isnan().all()
 
 
+def test_autocast_to_bf16_changes_neither_pooling_nor_loss():
+    # One direction shared by all: the cosines differ in the third digit, which bf16 does not have.
+    torch.manual_seed(0)
+    states = 20 * torch.randn(1, 64) + torch.randn(32, 5, 64)
+    mask = torch.ones(32, 5, dtype=torch.int64)
+
+    def numbers():
+        found = []
+        for pool in (mean_pool, weighted_pool):
+            source, target = pool(states, mask).chunk(2)
+            scores = similarity(source, target)
+            found += [source, scores, *(loss(source, target) for loss in (alignment_loss, cka_loss, mse_loss))]
+        return found
+
+    plain = numbers()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = numbers()
+    assert all(number.dtype == torch.float32 for number in mixed)
+    assert all(torch.equal(one, other) for one, other in zip(plain, mixed, strict=True))
+
+
 def test_loss_is_log_batch_size_when_all_sentences_are_equal():
     z = torch.ones(8, 4)
     assert alignment_loss(z, z, temperature=0.1).item() == pytest.approx(math.log(8))

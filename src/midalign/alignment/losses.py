@@ -4,8 +4,21 @@ Legend: B sentences, T tokens, H hidden width. Everything is computed in float32
 few to rank cosines that differ in the third (the authors' bf16 loss reads 4.156 where float32 gives 4.129).
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
+
+
+def _in_float32(function):
+    """Products of float32 tensors stay float32 where training runs under autocast, which would round them to bf16."""
+
+    @functools.wraps(function)
+    def call(first, *args, **kwargs):
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first, *args, **kwargs)
+
+    return call
 
 
 def mean_pool(hidden, mask):
@@ -49,6 +62,7 @@ def without_first_token(mask):
     return torch.where(mask.sum(dim=1, keepdim=True) > 1, mask - first, mask)
 
 
+@_in_float32
 def _weighted_mean(hidden, weights):
     return torch.einsum("bth,bt->bh", hidden.float(), weights) / weights.sum(dim=1, keepdim=True)
 
@@ -56,6 +70,7 @@ def _weighted_mean(hidden, weights):
 POOLINGS = {"mean": mean_pool, "last": last_pool, "weighted": weighted_pool, "bos": bos_pool}
 
 
+@_in_float32
 def similarity(source, target, center=False):
     """Cosine of every source sentence with every target sentence.
 
@@ -93,6 +108,7 @@ def mse_loss(source, target):
     return F.mse_loss(source.float(), target.float())
 
 
+@_in_float32
 def cka_loss(source, target):
     """One minus linear CKA of the two sides (Kornblith et al. 2019), by the unbiased HSIC of Song et al. (2012).
 
