@@ -187,7 +187,7 @@ score_languages: [en-US, ru-RU]
 score_rows: 2
 max_steps: 2
 per_device_train_batch_size: 2
-gradient_checkpointing: false
+activation_checkpointing: false
 eval_strategy: steps
 eval_steps: 2
 eval_on_start: true

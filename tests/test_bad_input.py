@@ -16,7 +16,7 @@ RECIPE = {
     "align_eval_pairs": 2,
     "align_batch_size": 2,
     "max_steps": 1,
-    "gradient_checkpointing": False,
+    "activation_checkpointing": False,
     "save_strategy": "no",
     "report_to": "none",
     "use_cpu": True,

@@ -25,7 +25,7 @@ def test_no_feature_is_both_trained_and_refused():
 @pytest.mark.parametrize(
     ("engine", "lines", "sentence"),
     [
-        ("zero3", CHUNKS, "does not work with ZeRO-3: frozen weights are away .* set gradient_checkpointing: true"),
+        ("zero3", CHUNKS, "does not work with ZeRO-3: frozen weights are away .* set activation_checkpointing: true"),
         (
             "ddp",
             CHUNKS + "align_schedule: alternate\n",
@@ -34,8 +34,8 @@ def test_no_feature_is_both_trained_and_refused():
         ("zero2", "task_tokens_per_batch: 900\n", "does not work with ZeRO-2: .* raise gradient_accumulation_steps"),
         (
             "fsdp2",
-            "gradient_checkpointing_kwargs: {use_reentrant: true}\n",
-            "use_reentrant: true does not work with FSDP2: .* delete gradient_checkpointing_kwargs",
+            "activation_checkpointing_kwargs: {use_reentrant: true}\n",
+            "use_reentrant: true does not work with FSDP2: .* delete activation_checkpointing_kwargs",
         ),
         ("single", "dtype: bfloat16\n", "does not work with one process: .* set dtype: float32, or use zero2 or zero3"),
         (
@@ -53,7 +53,9 @@ def test_no_feature_is_both_trained_and_refused():
 )
 def test_a_refusal_names_what_works_instead(engine, lines, sentence, recipe):
     text = recipe(lines).read_text()
-    text = text.replace("gradient_checkpointing: false", f"gradient_checkpointing: {str('kwargs' in lines).lower()}")
+    text = text.replace(
+        "activation_checkpointing: false", f"activation_checkpointing: {str('kwargs' in lines).lower()}"
+    )
     if "8bit" in lines or "dtype" in lines:
         text = text.replace("use_peft: true\nlora_r: 4\nlora_target_modules: [q_proj, v_proj]\n", "")
     Path("recipe.yaml").write_text(text)

@@ -26,7 +26,7 @@ align_eval_pairs: 5
 align_layer: 0.5
 max_steps: 20
 learning_rate: 0.001
-gradient_checkpointing: false
+activation_checkpointing: false
 save_strategy: "no"
 logging_steps: 1
 report_to: none
@@ -132,20 +132,22 @@ VARIANTS = {
     "load_in_4bit": {
         "nf4": [*LORA, "--load_in_4bit", "true", "--use_bnb_nested_quant", "true"],
         "nf4_alternate": [*LORA, "--load_in_4bit", "true", "--align_schedule", "alternate"],
-        "nf4_checkpointing": [*LORA, "--load_in_4bit", "true", "--gradient_checkpointing", "true"],
+        "nf4_checkpointing": [*LORA, "--load_in_4bit", "true", "--activation_checkpointing", "true"],
     },
-    "gradient_checkpointing": {
-        "checkpointing": ["--gradient_checkpointing", "true", "--align_schedule", "alternate"],
-        "checkpointing_lora": ["--gradient_checkpointing", "true", *LORA],
+    "activation_checkpointing": {
+        "checkpointing": ["--activation_checkpointing", "true", "--align_schedule", "alternate"],
+        "checkpointing_lora": ["--activation_checkpointing", "true", *LORA],
         "checkpointing_said": [
-            "--gradient_checkpointing", "true", "--gradient_checkpointing_kwargs", '{"use_reentrant": false}', *LORA,
+            "--activation_checkpointing", "true",
+            "--activation_checkpointing_kwargs", '{"use_reentrant": false}',
+            *LORA,
         ],
     },
     "align_chunk_size with align_schedule joint": {
         "chunks": ["--align_chunk_size", "2"],
-        "chunks_lora": ["--align_chunk_size", "2", "--gradient_checkpointing", "true", *LORA],
+        "chunks_lora": ["--align_chunk_size", "2", "--activation_checkpointing", "true", *LORA],
     },
-    "align_chunk_size with use_peft and without gradient_checkpointing": {
+    "align_chunk_size with use_peft and without activation_checkpointing": {
         "chunks_kept": ["--align_chunk_size", "2", *LORA],
     },
     "load_best_model_at_end": {

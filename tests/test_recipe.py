@@ -1,5 +1,6 @@
 """What a user writes in a recipe or on the command line, and the sentence for each mistake."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_half_precision_is_off_on_a_gpu_machine_that_is_told_to_use_the_cpu(read
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)
     assert read("use_cpu: true\n")[1].bf16 is False
+
+
+@pytest.mark.parametrize("prefix", ["activation", "gradient"])
+@pytest.mark.parametrize("on", [True, False])
+def test_checkpointing_is_set_by_its_new_name_and_its_old_one_without_a_warning(prefix, on, read):
+    text = f"{prefix}_checkpointing: {str(on).lower()}\n{prefix}_checkpointing_kwargs: {{use_reentrant: true}}\n"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training = read(text)[1]
+    for name in ("activation", "gradient"):  # TRL reads the old one
+        assert getattr(training, f"{name}_checkpointing") is on
+        assert getattr(training, f"{name}_checkpointing_kwargs") == {"use_reentrant": True}
+
+
+def test_a_recipe_that_does_not_speak_of_checkpointing_has_it_on_as_in_trl_without_a_warning(read):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        training = read()[1]
+    assert training.activation_checkpointing is training.gradient_checkpointing is True
 
 
 def test_a_smaller_loss_is_better_and_a_higher_retrieval_is_better(read):
@@ -98,6 +118,16 @@ MISTAKES = [
     ("align_loss: mse\nalign_center: true\n", (), "align_center belongs to align_loss infonce"),
     ("metric_for_best_model: bleu\n", (), "metric_for_best_model=bleu; set it to one of loss, task, align"),
     ("early_stopping_patience: 5\n", (), "early_stopping_patience needs a best model"),
+    (
+        "activation_checkpointing: false\n",
+        ("--gradient_checkpointing", "true"),
+        "gradient_checkpointing is the old name of activation_checkpointing, and both are set",
+    ),
+    (
+        "gradient_checkpointing_kwargs: {use_reentrant: false}\n",
+        ("--activation_checkpointing_kwargs={}",),
+        "gradient_checkpointing_kwargs is the old name of activation_checkpointing_kwargs",
+    ),
 ]
 
 

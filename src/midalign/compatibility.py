@@ -28,17 +28,14 @@ def _on(engines, sentence):
     return dict.fromkeys(engines, sentence)
 
 
-def _checkpointing(training):
-    return training.activation_checkpointing or training.gradient_checkpointing
-
-
 def _reentrant(training):
-    settings = (training.activation_checkpointing_kwargs, training.gradient_checkpointing_kwargs)  # new name and old
-    return _checkpointing(training) and any((kwargs or {}).get("use_reentrant") for kwargs in settings)
+    return training.activation_checkpointing and bool(
+        (training.activation_checkpointing_kwargs or {}).get("use_reentrant")
+    )
 
 
 def _frozen_and_kept(training, model):
-    return model.use_peft and not _checkpointing(training)
+    return model.use_peft and not training.activation_checkpointing
 
 
 FEATURES = (
@@ -71,15 +68,15 @@ FEATURES = (
         lambda t, m: (m.load_in_4bit or m.load_in_8bit) and not m.use_peft,
         refused=_on(ENGINES, "quantised weights are not trained; set use_peft: true"),
     ),
-    Feature("gradient_checkpointing", lambda t, m: _checkpointing(t) and not _reentrant(t), ON_CPU),
+    Feature("activation_checkpointing", lambda t, m: t.activation_checkpointing and not _reentrant(t), ON_CPU),
     Feature(
-        "gradient_checkpointing with use_reentrant: true",
+        "activation_checkpointing with use_reentrant: true",
         lambda t, m: _reentrant(t),
         ("single",),
         _on(
             SEVERAL,
             "it goes through the task and the pair half in backward passes of their own, and the engine takes the "
-            "first for all; delete gradient_checkpointing_kwargs",
+            "first for all; delete activation_checkpointing_kwargs",
         ),
     ),
     Feature(
@@ -88,10 +85,10 @@ FEATURES = (
         ON_CPU,
     ),
     Feature(
-        "align_chunk_size with use_peft and without gradient_checkpointing",
+        "align_chunk_size with use_peft and without activation_checkpointing",
         lambda t, m: t.align_chunk_size and t.align_schedule == "joint" and _frozen_and_kept(t, m),
         ("single", "ddp", "zero2"),
-        _on(("zero3",), "frozen weights are away when a chunk is computed again; set gradient_checkpointing: true"),
+        _on(("zero3",), "frozen weights are away when a chunk is computed again; set activation_checkpointing: true"),
     ),
     Feature(
         "align_chunk_size with align_schedule alternate or align_only",

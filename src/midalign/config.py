@@ -156,6 +156,11 @@ class MidAlignConfig(SFTConfig):
             self.greater_is_better = "retrieval_at_1" in metric
         if self.align_schedule in ("alternate", "align_only") and self.ddp_find_unused_parameters is None:
             self.ddp_find_unused_parameters = True  # alignment steps leave the upper layers alone
+        # TRL's default has the old names, of which transformers warns; what a recipe sets under them goes on working.
+        if self.activation_checkpointing is None:
+            self.activation_checkpointing = self.gradient_checkpointing
+        if self.activation_checkpointing_kwargs is None:
+            self.activation_checkpointing_kwargs = self.gradient_checkpointing_kwargs
         # TRL turns bf16 on everywhere; transformers then refuses to start on a CPU.
         if self.bf16 is None:
             on_cpu = self.use_cpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")

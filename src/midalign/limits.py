@@ -60,6 +60,10 @@ def _check_combinations(data, training, given):
     for key in ("align_languages", "align_eval_languages"):
         if getattr(data, key) and not data.align_data:
             raise InputError(f"{key} is set without align_data; add it or delete {key}.")
+    for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
+        new = old.replace("gradient", "activation")
+        if {old, new} <= given:
+            raise InputError(f"{old} is the old name of {new}, and both are set; keep {new} alone.")
     if training.align_every > 1 and schedule != "joint":
         raise InputError(f"align_every works with align_schedule joint, found {schedule}; delete align_every.")
     if training.align_learning_rate is not None and schedule != "alternate":

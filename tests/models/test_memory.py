@@ -14,7 +14,7 @@ CONFIG = LlamaConfig(
 
 
 def parts(tokens=100, config=CONFIG, model=None, **changes):
-    args = MidAlignConfig(output_dir="x", use_cpu=True, **{"gradient_checkpointing": False, "bf16": False} | changes)
+    args = MidAlignConfig(output_dir="x", use_cpu=True, **{"activation_checkpointing": False, "bf16": False} | changes)
     return estimate(config, model or ModelConfig(dtype="float32"), args, tokens)
 
 
@@ -28,7 +28,7 @@ def test_the_parts_of_a_small_model_add_up_by_hand():
 
 
 def test_checkpointing_keeps_one_layer_and_the_states_between():
-    assert parts(gradient_checkpointing=True)["activations"] * GIB == pytest.approx(
+    assert parts(activation_checkpointing=True)["activations"] * GIB == pytest.approx(
         MARGIN * 100 * (8 * 64 + 4 * 128 + 4 * 64) * 4
     )
 
@@ -47,7 +47,7 @@ def test_lora_trains_little_and_four_bits_store_little():
 
 
 def test_engines_share_out_what_they_say():
-    args = MidAlignConfig(output_dir="x", use_cpu=True, gradient_checkpointing=False, bf16=False)
+    args = MidAlignConfig(output_dir="x", use_cpu=True, activation_checkpointing=False, bf16=False)
 
     def shares(engine):
         one, four = (estimate(CONFIG, ModelConfig(dtype="float32"), args, 100, *on) for on in ((), (engine, 4)))
@@ -60,7 +60,7 @@ def test_engines_share_out_what_they_say():
 
 
 def test_engines_keep_a_float32_copy_of_weights_that_are_trained_in_16_bits():
-    args = MidAlignConfig(output_dir="x", use_cpu=True, gradient_checkpointing=False, bf16=True)
+    args = MidAlignConfig(output_dir="x", use_cpu=True, activation_checkpointing=False, bf16=True)
     found = estimate(CONFIG, ModelConfig(dtype="bfloat16"), args, 100, "zero3", 4)
     weights = 1000 * 64 + 64 + 4 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64)
     assert found["weights"] * GIB == pytest.approx(weights * 2 / 4)

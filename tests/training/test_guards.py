@@ -81,7 +81,7 @@ def test_a_full_memory_ends_in_the_keys_to_change(error, recipe, capsys, monkeyp
     assert run_midalign.main([str(recipe()), "--align_batch_size", "8"]) == 4
     message = capsys.readouterr().err.split("error: ")[1]
     for change in (
-        "gradient_checkpointing: True (found False)",
+        "activation_checkpointing: True (found False)",
         "align_chunk_size: 2 (found None)",
         "task_tokens_per_",
     ):

@@ -61,7 +61,7 @@ def test_a_mistake_in_the_recipe_ends_in_one_sentence(recipe, monkeypatch, capsy
 
 
 def test_a_preview_refuses_what_the_engine_would(preview):
-    with pytest.raises(InputError, match=r"does not work with ZeRO-3: .* set gradient_checkpointing: true"):
+    with pytest.raises(InputError, match=r"does not work with ZeRO-3: .* set activation_checkpointing: true"):
         preview(extra="align_chunk_size: 2\n", engine="zero3")
 
 

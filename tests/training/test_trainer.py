@@ -24,7 +24,7 @@ from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {
     "per_device_train_batch_size": 4,
-    "gradient_checkpointing": False,
+    "activation_checkpointing": False,
     "learning_rate": 1e-2,
     "logging_steps": 1,
     "save_strategy": "no",
@@ -211,7 +211,7 @@ def test_packed_halves_equal_padded_ones_with_gradient_checkpointing(
     monkeypatch.setitem(LORA, "lora_dropout", 0.0)
     found = []
     for packed in (False, True):
-        settings = COMMON | {"gradient_checkpointing": True, "output_dir": str(tmp_path)}
+        settings = COMMON | {"activation_checkpointing": True, "output_dir": str(tmp_path)}
         args = MidAlignConfig(share_prefix=packed, pack_pairs=packed, align_batch_size=8, **settings)
         found.append(train(Gradients, make_model(), args, rows, tokenizer, lora, pairs=pairs).first)
     assert_equal_gradients(*found)
@@ -519,6 +519,6 @@ def test_reentrant_checkpointing_changes_no_gradient_in_one_process(
         return dict(trainer.model.named_parameters())
 
     plain = after()
-    reentrant = after(gradient_checkpointing=True, gradient_checkpointing_kwargs={"use_reentrant": True})
+    reentrant = after(activation_checkpointing=True, activation_checkpointing_kwargs={"use_reentrant": True})
     for name, weight in plain.items():
         torch.testing.assert_close(reentrant[name], weight, msg=name)

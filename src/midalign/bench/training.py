@@ -30,7 +30,7 @@ from midalign.training.forward import block_mask
 from midalign.training.prepare import prepare
 from midalign.training.trainer import MidAlignTrainer
 
-SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "gradient_checkpointing")
+SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "activation_checkpointing")
 
 
 class Bench:
@@ -66,8 +66,8 @@ class Bench:
             self.sft = MidAlignTrainer(args=sft, **common)
             self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
         self.ours._pair_halves = 1
-        if args.gradient_checkpointing:  # `train` would do it
-            self.ours.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
+        if args.activation_checkpointing:  # `train` would do it
+            self.ours.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)
         self.model, self.decoder, self.layer = self.ours.model.train(), decoder_of(model), args.align_layer
         self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0)
         self.batch_size, self.pair_batch_size = args.per_device_train_batch_size, args.align_batch_size

@@ -45,7 +45,7 @@ def estimate(config, model, training, tokens, engine="single", processes=1):
     if model.use_peft and model.lora_dropout:
         layer += 2 * (6 * text.hidden_size + text.intermediate_size)
     layers = text.num_hidden_layers
-    kept = layer + layers * text.hidden_size if training.gradient_checkpointing else layers * layer
+    kept = layer + layers * text.hidden_size if training.activation_checkpointing else layers * layer
     parts = {
         "weights": ((total - trained) * stored + not_quantised + trained * own) / GIB,
         "gradients and optimizer": trained * (own + state) / GIB,

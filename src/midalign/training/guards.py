@@ -88,7 +88,7 @@ def out_of_memory(args):
     """OutOfMemoryError with the keys to change; a run may go on from its checkpoint with all of them changed."""
     chunk, tokens = args.align_chunk_size, args.task_tokens_per_batch
     changes = [
-        ("gradient_checkpointing", args.gradient_checkpointing, True),
+        ("activation_checkpointing", args.activation_checkpointing, True),
         ("per_device_eval_batch_size", args.per_device_eval_batch_size, max(args.per_device_eval_batch_size // 2, 1)),
     ]
     if args.align_schedule == "joint" or (args.align_schedule != "sft" and args.world_size == 1):
