@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file
 
 import run_midalign
+from midalign.training.resume import Resumable
 
 
 def test_a_recipe_ends_in_an_adapter_a_log_of_both_losses_and_scores(recipe, tmp_path):
@@ -135,6 +136,39 @@ def test_a_resumed_run_remembers_how_long_it_has_waited_for_a_better_metric(with
     assert json.loads(state.read_text())["global_step"] == 3  # with a fresh memory it would be 4
     assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 0
     assert json.loads(state.read_text())["global_step"] == 3  # over is over
+
+
+def test_the_end_of_a_run_deletes_neither_copies_made_by_hand_nor_the_newest_checkpoint(with_checkpoints, tmp_path):
+    # A rate of almost nothing: the first evaluation stays the best; transformers would delete all others at the end.
+    text = with_checkpoints.read_text().replace("eval_steps: 2", "eval_steps: 1\nload_best_model_at_end: true")
+    with_checkpoints.write_text(text + "learning_rate: 1.0e-30\nsave_total_limit: 1\n")
+    copy = tmp_path / "recipe" / "checkpoint-1-keep"
+    copy.mkdir(parents=True)
+    assert run_midalign.main([str(with_checkpoints)]) == 0
+    assert {path.name for path in copy.parent.glob("*-*")} == {"checkpoint-1", "checkpoint-3", "checkpoint-1-keep"}
+
+
+def test_a_flipped_bit_in_the_best_checkpoint_is_seen_when_it_is_loaded(
+    with_checkpoints, tmp_path, capsys, monkeypatch
+):
+    text = with_checkpoints.read_text().replace("eval_steps: 2", "eval_steps: 1\nload_best_model_at_end: true")
+    with_checkpoints.write_text(text + "learning_rate: 1.0e-30\n")
+    original = Resumable._load_best_model
+
+    def damaged(self):
+        file = tmp_path / "recipe" / "checkpoint-1" / "adapter_model.safetensors"
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        file.write_bytes(content)
+        original(self)
+
+    monkeypatch.setattr(Resumable, "_load_best_model", damaged)
+    assert run_midalign.main([str(with_checkpoints)]) == 2
+    assert "checkpoint-1, is not whole, adapter_model.safetensors holds other bytes" in capsys.readouterr().err
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "recipe" / "checkpoint-1")
+    assert run_midalign.main([str(with_checkpoints), "--resume_from_checkpoint", "true"]) == 2  # nothing before it
+    assert "holds no checkpoint to resume from" in capsys.readouterr().err
 
 
 def test_resuming_a_finished_run_changes_nothing(with_checkpoints, tmp_path):

@@ -16,7 +16,7 @@ from midalign.evaluation.transfer import group_of, score_locales, transfer_table
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
-from midalign.training.checkpoints import newest_whole, require_same, tear
+from midalign.training.checkpoints import newest_whole, require_same, unfit
 from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
 from midalign.training.prepare import prepare
@@ -76,7 +76,7 @@ def _checkpoint(training):
     if wanted is None or wanted.lower() == "false":
         return None
     if wanted.lower() != "true":
-        missing = tear(wanted)
+        missing = unfit(wanted)
         if missing:
             raise InputError(f"resume_from_checkpoint {wanted} is not whole, {missing}; name one or say true.")
         return wanted

@@ -1,13 +1,12 @@
 """For a Trainer: checkpoints that appear whole, and a resumed run that logs and stops as the undisturbed one."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import torch
-from transformers.trainer_utils import rotate_checkpoints
 
+from midalign.errors import InputError
 from midalign.training import checkpoints
 
 
@@ -17,10 +16,16 @@ class Resumable:
     made_from = {"recipe": {}, "data": {}, "step": {}, "engine": "single", "processes": 1}  # noqa: RUF012  replaced, never changed
     _staging = None
     _resumed_from = None
+    _save_total_limit = None
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         self._resumed_from = resume_from_checkpoint
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        # transformers' own rotation goes by time and by the beginning of a name: it would delete copies made by hand.
+        self._save_total_limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        finally:
+            self.args.save_total_limit = self._save_total_limit
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         if self._resumed_from:
@@ -59,17 +64,22 @@ class Resumable:
         if self.args.should_save:
             self.state.save_to_json(str(staging / name / "trainer_state.json"))  # with the best checkpoint's final name
             checkpoints.seal(staging / name, self.made_from)
-            checkpoints.place(staging / name, final)
-            os.rmdir(staging)
-            rotate_checkpoints(
-                output_dir=run_dir,
-                save_total_limit=self.args.save_total_limit,
-                best_model_checkpoint=self.state.best_model_checkpoint,
-                use_mtime=True,
-            )
+            checkpoints.place(staging, final)
+            kept = filter(None, (final, self.state.best_model_checkpoint))
+            checkpoints.rotate(run_dir, self._save_total_limit, kept, staging)
         self.accelerator.wait_for_everyone()
         if self.args.push_to_hub:
             super()._push_from_checkpoint(str(final))
+
+    def _load_best_model(self):
+        best = self.state.best_model_checkpoint
+        missing = checkpoints.tear(best)
+        if missing:  # transformers would end with the last weights
+            raise InputError(
+                f"the best checkpoint, {best}, is not whole, {missing}; --resume_from_checkpoint true goes back to a "
+                "whole one before it."
+            )
+        super()._load_best_model()
 
     def _push_from_checkpoint(self, folder):
         """Nothing yet: what is pushed is the checkpoint in its final place."""
