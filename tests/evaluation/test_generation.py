@@ -1,6 +1,7 @@
 """Greedy answers in batches."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -135,3 +136,11 @@ def test_the_table_shows_both_runs_and_group_means():
     columns = [list(column.cells) for column in table.columns]
     assert columns[0] == ["de-DE", "es-ES", "mean"]
     assert columns[2:] == [["10.0"] * 3, ["50.0", "70.0", "60.0"], ["20.0"] * 3, ["75.0", "85.0", "80.0"]]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3_text"])
+def test_answers_are_generated_without_a_warning(family, make_model, tokenizer):
+    model = make_model(family=family)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        generate(model, tokenizer, CHATS, batch_size=2, max_new_tokens=3)

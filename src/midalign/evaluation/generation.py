@@ -10,12 +10,16 @@ Legend: B rows of a batch, P shared tokens, T tokens so far, answers included.
 from copy import deepcopy
 
 import torch
+import transformers
+from packaging.version import Version
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from midalign.data.tokens import prompt_ids
 from midalign.errors import InputError
 
+# A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
+CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
 BATCH_SIZE = 32
 MAX_NEW_TOKENS = 128  # the longest MASSIVE answer has fewer in every tokenizer we tried
 
@@ -102,7 +106,7 @@ def _window(cache):
 def _prefill(model, ids, cache):
     """Fill an empty `cache` with the keys and values of `ids`, in one row."""
     ids = torch.tensor([ids], device=model.device)
-    model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model(input_ids=ids, use_cache=True, logits_to_keep=1, **{CACHE: cache})
 
 
 @torch.inference_mode()
@@ -126,9 +130,9 @@ def _continue(model, own, answers, prefix, shared, stop, max_new_tokens, few):
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{CACHE: cache},
         )
         tokens = output.logits[:, -1].argmax(-1)  # (B,)
         kept = []
