@@ -33,6 +33,19 @@ def test_the_baseline_recipe_is_run_once_and_stands_beside_the_scores(recipe, tm
     assert (tmp_path / "sft" / "scores.json").stat().st_mtime_ns > first
 
 
+def test_test_rows_that_cannot_be_answered_stop_a_run_before_it_trains(recipe, tmp_path, capsys):
+    path = recipe()
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config |= {
+        "rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4},
+        "max_position_embeddings": 64,
+    }
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    assert run_midalign.main([str(path)]) == 2
+    assert "generation is not possible: positions past 64 tokens depend on the longest row" in capsys.readouterr().err
+    assert not (tmp_path / "recipe" / "adapter_model.safetensors").exists()
+
+
 def test_full_fine_tuning_saves_a_whole_model(recipe, tmp_path):
     path = recipe()
     lines = [line for line in path.read_text().splitlines() if not line.startswith(("use_peft", "lora_"))]

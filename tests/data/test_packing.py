@@ -47,6 +47,7 @@ def test_a_packed_batch_restarts_positions_and_shifts_labels_within_a_row():
         "position_ids": [0, 1, 2, 3, 4, 2, 3, 4],
         "segments": [0, 0, 1, 1, 1, 2, 2, 2],
         "prefixes": [0, 0, 0, 0, 0, 0, 0, 0],
+        "copies": [2, 2, 1, 1, 1, 1, 1, 1],
         "labels": [-100, -100, -100, 8, 9, -100, -100, 7],
         "shift_labels": [-100, -100, 8, 9, -100, -100, 7, -100],
     }

@@ -112,6 +112,19 @@ def test_a_model_with_another_memory_is_refused(tokenizer, make_model):
         generate(model, tokenizer, CHATS)
 
 
+def test_answers_past_the_border_of_dynamic_rope_are_refused(tokenizer, make_model):
+    longest = max(len(prompt_ids(tokenizer, chat)) for chat in CHATS)
+
+    def answer(border):
+        rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+        model = make_model(max_position_embeddings=border, rope_parameters=rope)
+        return generate(model, tokenizer, CHATS, max_new_tokens=3)
+
+    answer(longest + 3)
+    with pytest.raises(InputError, match=f"positions past {longest + 2} tokens .* a row has {longest + 3}"):
+        answer(longest + 2)
+
+
 def test_an_answer_stops_at_the_end_of_turn(make_model, tokenizer):
     model = make_model().eval()
     torch.nn.init.zeros_(model.lm_head.weight)  # all logits equal 0 ...

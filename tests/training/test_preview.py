@@ -34,6 +34,8 @@ def test_a_preview_marks_what_is_trained_and_counts_what_there_is(preview):
         "pairs de",
         "pairs tr",
         "optimizer steps",
+        "attn_implementation",
+        "sdpa: packed rows need a mask",
         "share_prefix",
         "padding in a pair half",
         "LM head",

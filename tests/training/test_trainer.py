@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 
+from midalign.alignment.hidden import decoder_of
 from midalign.config import MidAlignConfig
 from midalign.data.batches import collate_pairs
 from midalign.data.checks import Sieve
@@ -20,6 +21,7 @@ from midalign.data.packing import pack_task
 from midalign.data.tokens import example_columns, pair_rows, sentence_ids
 from midalign.errors import InputError
 from midalign.training import forward
+from midalign.training.experts import balance_loss, routers_of
 from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {
@@ -88,6 +90,107 @@ def test_sft_schedule_is_bit_equal_to_stock_sft_over_20_steps(lora, make_model, 
     assert losses_of(ours) == losses_of(stock)
     for ours_p, stock_p in zip(ours.model.parameters(), stock.model.parameters(), strict=True):
         assert torch.equal(ours_p, stock_p)
+
+
+EXPERTS = {"num_experts_per_tok": 2, "router_aux_loss_coef": 0.3}
+FAMILIES_WITH_EXPERTS = {
+    "qwen3_moe": EXPERTS | {"num_experts": 4, "moe_intermediate_size": 32},
+    "mixtral": EXPERTS | {"num_local_experts": 4},
+    "olmoe": EXPERTS | {"num_experts": 4},
+    "granitemoe": EXPERTS | {"num_local_experts": 4},
+}
+
+
+@pytest.fixture(scope="module", params=FAMILIES_WITH_EXPERTS)
+def make_any_mixture(request, make_model):
+    return functools.partial(make_model, family=request.param, **FAMILIES_WITH_EXPERTS[request.param])
+
+
+@pytest.fixture(scope="module")
+def make_mixture(make_model):
+    return functools.partial(make_model, family="qwen3_moe", **FAMILIES_WITH_EXPERTS["qwen3_moe"])
+
+
+def test_experts_are_balanced_to_the_bit_as_by_stock_sft(make_mixture, rows, tokenizer, tmp_path):
+    settings = COMMON | {"max_steps": 3, "gradient_accumulation_steps": 2, "output_dir": str(tmp_path)}
+    stock = train(SFTTrainer, make_mixture(), SFTConfig(**settings), rows, tokenizer)
+    args = MidAlignConfig(align_schedule="sft", share_prefix=False, **settings)
+    ours = train(MidAlignTrainer, make_mixture(), args, rows, tokenizer)
+    assert losses_of(ours) == losses_of(stock)
+    assert losses_of(ours, "aux_loss") == pytest.approx(losses_of(stock, "aux_loss"), rel=1e-6)
+    for ours_p, stock_p in zip(ours.model.parameters(), stock.model.parameters(), strict=True):
+        assert torch.equal(ours_p, stock_p)
+
+
+def test_experts_are_balanced_as_by_the_model_itself(make_any_mixture):
+    model, ids = make_any_mixture(), torch.tensor([[5, 6, 7, 8], [9, 10, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])
+    with routers_of(decoder_of(model)) as routers:
+        model(ids, attention_mask=mask)
+    expected = model(ids, attention_mask=mask, output_router_logits=True).aux_loss
+    assert balance_loss(routers[0], model.config, mask).item() == expected.item()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_packed_halves_balance_experts_as_padded_ones(
+    checkpointing, make_any_mixture, rows, pairs, tokenizer, tmp_path
+):
+    found = []
+    for packed in (False, True):
+        settings = COMMON | {"gradient_checkpointing": checkpointing, "output_dir": str(tmp_path)}
+        args = MidAlignConfig(
+            share_prefix=packed, pack_pairs=packed, align_batch_size=8, gradient_accumulation_steps=2, **settings
+        )
+        trainer = train(Gradients, make_any_mixture(), args, rows, tokenizer, pairs=pairs)
+        found.append((trainer.first, trainer._tr_loss.item()))
+    assert found[1][1] == pytest.approx(found[0][1], abs=1e-5)
+    assert_equal_gradients(found[1][0], found[0][0])
+    assert any("gate" in name or "router" in name for name in found[0][0])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_pair_half_balances_no_experts(packed, make_mixture, rows, pairs, tokenizer, tmp_path):
+    with_loss, without = (
+        first_gradients(make_mixture, rows, tokenizer, tmp_path, pairs, align_schedule="align_only",
+                        pack_pairs=packed, align_batch_size=8, router_aux_loss_coef=weight)
+        for weight in (None, 0.0)
+    )  # fmt: skip
+    assert with_loss.keys() == without.keys() and all(torch.equal(with_loss[name], without[name]) for name in without)
+
+
+def test_held_out_task_loss_leaves_the_balance_of_experts_to_the_sum(make_mixture, rows, pairs, tokenizer, tmp_path):
+    found = {}
+    for shared, weight in ((False, 0.0), (False, 0.3), (True, 0.3)):
+        args = MidAlignConfig(share_prefix=shared, router_aux_loss_coef=weight, align_batch_size=4,
+                              per_device_eval_batch_size=5, output_dir=str(tmp_path), **COMMON)  # fmt: skip
+        trainer = MidAlignTrainer(
+            make_mixture(), args, train_dataset=rows, eval_dataset=rows.select(range(10)), processing_class=tokenizer,
+            pairs=pairs[10:], eval_pairs=pairs[:10],
+        )  # fmt: skip
+        found[shared, weight] = trainer.evaluate()
+    plain = found.pop((False, 0.0))
+    for metrics in found.values():
+        assert metrics["eval_task"] == pytest.approx(plain["eval_task"], abs=1e-5)
+        assert metrics["eval_aux_loss"] == pytest.approx(2, rel=0.2)  # two experts a token, nearly in turn
+        assert metrics["eval_loss"] == pytest.approx(plain["eval_loss"] + 0.3 * metrics["eval_aux_loss"], abs=1e-5)
+    assert len({round(metrics["eval_aux_loss"], 5) for metrics in found.values()}) == 1
+
+
+def test_several_passes_are_refused_where_experts_are_balanced(make_mixture, rows, tokenizer, tmp_path):
+    def trainer(**changes):
+        args = MidAlignConfig(
+            align_schedule="sft", task_tokens_per_batch=500, output_dir=str(tmp_path), **COMMON | changes
+        )
+        return MidAlignTrainer(make_mixture(), args, train_dataset=rows, processing_class=tokenizer)
+
+    with pytest.raises(InputError, match="the loss that balances experts is one of all tokens of a micro-batch"):
+        trainer()
+    trainer(router_aux_loss_coef=0.0)
+
+
+def test_a_weight_for_routers_that_say_nothing_is_refused(make_model):
+    with pytest.raises(InputError, match="llama does not tell what its routers say; delete it"):
+        balance_loss(None, make_model().config, torch.ones(1, 2))
 
 
 def test_joint_reads_the_task_rows_of_stock_sft_in_the_same_order(make_model, rows, pairs, tokenizer, tmp_path):
@@ -370,6 +473,43 @@ def test_a_shared_prefix_is_refused_where_rows_pass_the_sliding_window(make_mode
     ):
         MidAlignTrainer(make_model(family="gemma3_text", sliding_window=16), args, train_dataset=rows,
                         processing_class=tokenizer)  # fmt: skip
+
+
+DYNAMIC_ROPE = {
+    "max_position_embeddings": 16,
+    "rope_parameters": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4},
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"share_prefix": True}, "share_prefix is not possible: positions past 16 tokens depend on the longest row"),
+        ({"pack_pairs": True, "align_schedule": "joint"}, "pack_pairs is not possible: positions past 16 tokens"),
+        ({"task_tokens_per_batch": 500}, "task_tokens_per_batch is not possible: positions past 16 tokens"),
+        ({"align_chunk_size": 2, "align_schedule": "joint"}, "align_chunk_size is not possible: positions past 16"),
+    ],
+)
+def test_what_needs_positions_of_a_row_alone_is_refused_past_the_border_of_dynamic_rope(
+    changes, message, make_model, rows, pairs, tokenizer, tmp_path
+):
+    args = MidAlignConfig(**{"align_schedule": "sft", "output_dir": str(tmp_path)} | COMMON | changes)
+    long = [pair | {"source": pair["source"] * 3} for pair in pairs]
+    with pytest.raises(InputError, match=message):
+        MidAlignTrainer(make_model(**DYNAMIC_ROPE), args, train_dataset=rows, pairs=long, processing_class=tokenizer)
+
+
+def test_without_a_wish_packing_is_off_past_the_border_and_said_so(
+    make_model, rows, pairs, tokenizer, tmp_path, caplog
+):
+    args = MidAlignConfig(output_dir=str(tmp_path), **COMMON)
+    with caplog.at_level("INFO"):
+        trainer = MidAlignTrainer(
+            make_model(**DYNAMIC_ROPE), args, train_dataset=rows, pairs=pairs, processing_class=tokenizer
+        )
+    assert trainer.share_prefix is False
+    assert "share_prefix is off: positions past 16 tokens depend on the longest row of a pass" in caplog.text
+    assert "pack_pairs is on" in caplog.text  # sentences of up to 12 tokens
 
 
 def test_align_step_gives_no_gradient_above_align_layer(make_model, rows, pairs, tokenizer, tmp_path):

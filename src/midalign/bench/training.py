@@ -48,7 +48,7 @@ class Bench:
             )
         prepared = prepare(data, args, config, on_bad_row="skip")
         self.rows, self.pairs = prepared.task, prepared.pairs
-        model = load_model(prepared.path, config)
+        model = load_model(prepared.path, config, prepared.attention[0])
         if config.use_peft:
             model = get_peft_model(model, get_peft_config(config))
         args.max_length = None  # checked: SFTTrainer need not look for rows to cut
@@ -61,10 +61,10 @@ class Bench:
                 "max_length": None,
             }
             common = {"model": model, "train_dataset": self.rows, "processing_class": prepared.tokenizer}
+            self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
             self.ours = MidAlignTrainer(args=args, pairs=self.pairs, **common)
             sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
             self.sft = MidAlignTrainer(args=sft, **common)
-            self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
         self.ours._pair_halves = 1
         if args.activation_checkpointing:  # `train` would do it
             self.ours.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)

@@ -13,10 +13,9 @@ import torch
 import transformers
 from packaging.version import Version
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from midalign.data.capability import Capability
 from midalign.data.tokens import prompt_ids
-from midalign.errors import InputError
 
 # A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
 CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
@@ -39,23 +38,24 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     chats: lists of messages; prompts equal the training prompts token for token.   The answer to a prompt is the
     argmax of the logits token by token, up to an end of turn or `max_new_tokens`. What else generation_config.json may
     ask for is not applied: Qwen2.5's repetition penalty would forbid an answer to repeat the prompt's words.
-    Raises InputError for an architecture whose memory is not attention over a cache of keys and values.
+    Raises InputError where rows of a batch would not get the answers that they get alone (`Capability`).
     """
     prompts = [prompt_ids(tokenizer, chat) for chat in chats]
     if not prompts:
         return
+    capability = Capability.of(model.config)
+    capability.require_answers(max(map(len, prompts)) + max_new_tokens)
     model.eval()
     stop = torch.tensor(_stop_ids(model, tokenizer), device=model.device)
     shared = _shared_length(prompts)
     prefix = DynamicCache(config=model.config)
-    window = _window(prefix)
     if shared:
         _prefill(model, prompts[0][:shared], prefix)
     answers = [[] for _ in prompts]
     waiting = list(range(len(prompts)))
     while waiting:
         texts = {i: prompts[i] + answers[i] for i in waiting}
-        batches = list(_batches(texts, batch_size, window, max_new_tokens))
+        batches = list(_batches(texts, batch_size, capability.window, max_new_tokens))
         waiting = []
         for batch in batches:
             # The last rows of a batch cost as much as many: they go on in a batch of such rows.
@@ -88,18 +88,6 @@ def _batches(texts, batch_size, window, max_new_tokens):
             batch = []
         batch.append(i)
     yield batch
-
-
-def _window(cache):
-    """Tokens that a sliding-window layer sees, None without such layers. Raises InputError for other memories."""
-    other = {type(layer) for layer in cache.layers} - {DynamicLayer, DynamicSlidingWindowLayer}
-    if other:
-        raise InputError(
-            f"this model keeps its past in {other.pop().__name__}, but our generation is exact for full and "
-            "sliding-window attention only; use `lm_eval --tasks massive_slots` for it."
-        )
-    windows = [layer.sliding_window for layer in cache.layers if isinstance(layer, DynamicSlidingWindowLayer)]
-    return min(windows, default=None)
 
 
 @torch.inference_mode()

@@ -2,10 +2,21 @@
 
 from rich.table import Table
 
-from midalign.evaluation.generation import generate
+from midalign.data.capability import Capability
+from midalign.data.tokens import prompt_ids
+from midalign.evaluation.generation import MAX_NEW_TOKENS, generate
 from midalign.tasks.slots import massive, scoring
 
 GROUPS = ("supervised", "aligned", "never aligned")
+
+
+def require_scorable(config, tokenizer, rows_by_locale):
+    """Refuse, before a model is trained, rows that `score_locales` could not answer.   config: the model's.
+
+    Raises InputError.
+    """
+    prompts = (prompt_ids(tokenizer, massive.messages(row)) for rows in rows_by_locale.values() for row in rows)
+    Capability.of(config).require_answers(max(map(len, prompts), default=0) + MAX_NEW_TOKENS)
 
 
 def score_locales(model, tokenizer, rows_by_locale):

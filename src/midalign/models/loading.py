@@ -4,7 +4,13 @@ import torch
 from accelerate import PartialState
 from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.utils import is_flash_attn_2_available
 from trl import get_quantization_config
 
@@ -12,6 +18,7 @@ from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
 
 DEMO = "demo"  # as model_name_or_path: the embedded model
+AUTO = "auto"  # as attn_implementation: what is fastest
 
 
 def model_path(name, cache_dir):
@@ -37,19 +44,22 @@ def model_commit(path, revision):
     return getattr(load_config(path, revision), "_commit_hash", None)
 
 
-def load_model(path, model):
+def load_model(path, model, attention=None):
     """The causal LM with its weights.   model: ModelConfig.   Safetensors only. Raises InputError.
+
+    attention: overrides attn_implementation; nothing and `auto` mean sdpa, eager where the architecture has none.
 
     A quantised one is prepared for training as PEFT recommends: frozen, what is not quantised (norms, embeddings) in
     float32.
     """
     quantization = get_quantization_config(model)
+    attention = attention or model.attn_implementation
     loaded = _load(
         AutoModelForCausalLM,
         path,
         model.model_revision,
         dtype=model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype),
-        attn_implementation=attention(model.attn_implementation),
+        attn_implementation=None if attention == AUTO else attention,
         quantization_config=quantization,
         use_safetensors=True,
     )
@@ -63,13 +73,24 @@ def load_model(path, model):
     return prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
 
 
-def attention(requested):
-    """`auto` (or nothing): flash-attention 2 where CUDA and the package are there, else sdpa. Any other request
-    is kept, and fails where it cannot be met: another kernel is another experiment.
+def fastest_attention(requested, config, packs, flash):
+    """(attn_implementation, why) for training.
+
+    requested: the recipe's; any but `auto` (or nothing) is kept, and fails where it cannot be met: another kernel is
+    another experiment.   config: the model's.
+    packs: whether rows can be packed where attention takes a mask. That leaves a fraction of the tokens to compute;
+    flash attention takes no mask and computes them all.
+    flash: whether flash attention could run on this device and in this precision, where it is installed.
     """
-    if requested in (None, "auto"):
-        return "flash_attention_2" if torch.cuda.is_available() and is_flash_attn_2_available() else "sdpa"
-    return requested
+    if requested not in (None, AUTO):
+        return requested, "the recipe asks for it"
+    model = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), PreTrainedModel)
+    masked = "sdpa" if model._supports_sdpa else "eager"
+    if packs:
+        return masked, "packed rows need a mask, which flash attention does not take"
+    if flash and is_flash_attn_2_available() and model._supports_flash_attn:
+        return "flash_attention_2", "rows cannot be packed, and it is faster on padded ones"
+    return masked, "flash attention is not installed, or not for this model, device and precision"
 
 
 def _load(cls, path, revision, **kwargs):

@@ -65,7 +65,7 @@ def _of_recipe(recipe, dtype):
 
 
 def _of_model(path, model):
-    return Run(_name(path), path, None, path, _with_sdpa(model))
+    return Run(_name(path), path, None, path, model)
 
 
 def _of_adapter(folder, model):
@@ -82,17 +82,12 @@ def _of_adapter(folder, model):
         raise InputError(f"{folder} is a {kind} adapter; our generation is exact for {', '.join(ADDITIVE)} only.")
     model = replace(model, model_name_or_path=base, model_revision=config.get("revision") or model.model_revision)
     with_tokenizer = (folder / "tokenizer_config.json").is_file()
-    return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, _with_sdpa(model))
+    return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, model)
 
 
 def _name(path):
     """The last part of a folder's or hub model's name, also of `.`."""
     return Path(path).resolve().name
-
-
-def _with_sdpa(model):
-    """flash-attention refuses float32, and no autocast helps outside of training: only where it was asked for."""
-    return replace(model, attn_implementation=model.attn_implementation or "sdpa")
 
 
 def with_bases(runs):

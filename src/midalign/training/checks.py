@@ -25,27 +25,27 @@ def check_task_tokens(limit, longest):
         raise InputError(f"task_tokens_per_batch is {limit}, but a row has {longest} tokens; raise it.")
 
 
-def packs(key, wanted, config, longest, experts=False):
-    """Whether to pack, and why not: (bool, None or the reason).
+def longest_row(*datasets):
+    """Tokens of the longest task row of some datasets or None; 0 without any."""
+    return max((len(ids) for rows in datasets if rows for ids in rows["input_ids"]), default=0)
 
-    key: share_prefix or pack_pairs.   wanted: its value, None = where it is exact.   config: the decoder's.
-    longest: tokens of the longest row or sentence.   experts: whether a loss over routers is asked for.
-    Raises InputError where it is wanted and would not be exact.
+
+def longest_sentence(pairs):
+    """Tokens of the longest sentence of some pairs; 0 without any."""
+    return max((len(pair[side]) for pair in pairs for side in ("source", "target")), default=0)
+
+
+def fast_paths(args, capability, row, sentence):
+    """{share_prefix: whether it is on, and why not: (bool, None or the reason); pack_pairs: the same}.
+
+    args: MidAlignConfig.   row, sentence: tokens of the longest one.
+    Raises InputError where one of them, or several passes, are asked for and would not be exact.
     """
-    if wanted is False:
-        return False, None
-    reason = None
-    kinds = set(getattr(config, "layer_types", None) or ())
-    others = kinds - {"full_attention", "sliding_attention"}
-    window = getattr(config, "sliding_window", None) if not kinds or "sliding_attention" in kinds else None
-    if config._attn_implementation not in ("sdpa", "eager"):
-        reason = f"attn_implementation {config._attn_implementation} does not take a block mask, sdpa and eager do"
-    elif others:
-        reason = f"layers of kind {', '.join(sorted(others))} take no block mask"
-    elif experts:
-        reason = "the loss that balances experts takes no block mask"
-    elif window is not None and longest > window:
-        reason = f"it is exact only within the sliding window of {window} tokens, but a row has {longest}"
-    if reason and wanted:
-        raise InputError(f"{key} is not possible: {reason}; delete {key}.")
-    return reason is None, reason
+    if args.task_tokens_per_batch:
+        capability.require_passes("task_tokens_per_batch", row)
+    if args.align_chunk_size:
+        capability.require_passes("align_chunk_size", sentence)
+    return {
+        "share_prefix": capability.packs("share_prefix", args.share_prefix, row),
+        "pack_pairs": capability.packs("pack_pairs", args.pack_pairs, sentence),
+    }

@@ -10,24 +10,28 @@ class HeldOut:
     """The trainer's part that evaluates; mixed into `MidAlignTrainer`, whose losses and collators it uses."""
 
     def _eval_task_loss(self, model, inputs, return_outputs):
-        model = self._seeing_blocks(model, inputs)
-        result = super().compute_loss(model, inputs, return_outputs=return_outputs)
+        result, balance = self._task_loss(model, inputs, return_outputs=return_outputs)
         loss = result[0] if return_outputs else result
         tokens = (inputs["labels"][:, 1:] != -100).sum()
-        self._eval_sums += torch.stack([loss.float() * tokens, tokens.float()])
+        balance = torch.zeros_like(loss) if balance is None else balance
+        sums = (loss.float() * tokens, tokens, balance, torch.ones_like(loss))
+        self._eval_sums += torch.stack([number.float() for number in sums])
         return result
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
         """The stock loop, then the pairs. Adds <prefix>_task (mean over all tokens, so independent of the batch
-        size), <prefix>_align, <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, and
-        makes <prefix>_loss the objective that the schedule trains.
+        size), <prefix>_align, <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, with experts
+        <prefix>_aux_loss (mean over batches), and makes <prefix>_loss the objective that the schedule trains.
         """
-        self._eval_sums = torch.zeros(2, device=self.args.device)
+        self._eval_sums = torch.zeros(4, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
-        total, tokens = self.accelerator.reduce(self._eval_sums, "sum").tolist()
+        total, tokens, balance, batches = self.accelerator.reduce(self._eval_sums, "sum").tolist()
         metrics = {"task": total / max(tokens, 1), **self._evaluate_pairs()}
         schedule = self.args.align_schedule
         metrics["loss"] = (schedule != "align_only") * metrics["task"]
+        if self._balance:
+            metrics["aux_loss"] = balance / max(batches, 1)
+            metrics["loss"] += (schedule != "align_only") * self._balance * metrics["aux_loss"]
         if schedule != "sft" and self.eval_pairs:
             metrics["loss"] += self.args.align_weight * metrics["align"]
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in metrics.items()})

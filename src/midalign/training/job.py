@@ -12,7 +12,7 @@ from midalign.compatibility import engine_of
 from midalign.data.checks import Sieve
 from midalign.data.streams import read_locales
 from midalign.errors import InputError
-from midalign.evaluation.transfer import group_of, score_locales, transfer_table
+from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
@@ -46,6 +46,8 @@ def run(argv, show=True):
     if training.process_index == 0 and prepared.left_out:
         Path(training.output_dir, LEFT_OUT).write_text("\n".join(prepared.left_out) + "\n", encoding="utf-8")
     tests = _test_rows(data)
+    if tests:
+        require_scorable(prepared.config, prepared.tokenizer, tests)
     baseline = _scores_of(compared) if compared else None
     trainer = _trainer(recipe, prepared, made_from)
     scores = _train(trainer, checkpoint, tests)
@@ -116,10 +118,11 @@ def _trainer(recipe, prepared, made_from):
     if training.process_index == 0:
         counts = f"{len(prepared.task):,} task rows, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
         logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, made_from["step"]["holds"])
+        logger.info("attn_implementation is %s: %s.", *prepared.attention)
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     try:
         trainer = MidAlignTrainer(
-            model=load_model(prepared.path, model),
+            model=load_model(prepared.path, model, prepared.attention[0]),
             args=training,
             train_dataset=prepared.task,
             eval_dataset=prepared.held_out_task,

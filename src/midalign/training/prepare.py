@@ -1,16 +1,17 @@
 """What every use of a recipe begins with: tokenizer, layer, rows and pairs, checked. No weights are read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from midalign.config import resolve_layer
+from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task, scored_texts
-from midalign.models.loading import load_config, load_tokenizer, model_path
-from midalign.training.checks import check_pairs
+from midalign.models.loading import fastest_attention, load_config, load_tokenizer, model_path
+from midalign.training.checks import check_pairs, fast_paths, longest_row, longest_sentence
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Prepared:
     pairs: list  # rows of `data.tokens.pair_rows`
     held_out_pairs: list
     left_out: list  # a sentence for each row or pair that cannot be used
+    attention: tuple  # (attn_implementation, why it was chosen)
+    packed: dict  # see `checks.fast_paths`
 
 
 def prepare(data, training, model, on_bad_row, held_out=False):
@@ -46,4 +49,17 @@ def prepare(data, training, model, on_bad_row, held_out=False):
         if on_bad_row:
             sieve.settle()
     check_pairs(training, *pairs)
-    return Prepared(path, config, tokenizer, *rows, *pairs, sieve.left_out)
+    lengths = {"row": longest_row(*rows), "sentence": longest_sentence([*pairs[0], *pairs[1]])}
+    attention, packed = _fast_paths(training, model, config, lengths)
+    return Prepared(path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
+
+
+def _fast_paths(training, model, config, lengths):
+    """(attention, packed) of `Prepared`.   lengths: tokens of the longest row and sentence, 0 without any."""
+    capability = Capability.of(config, training.router_aux_loss_coef)
+    masked = fast_paths(training, replace(capability, attention="sdpa"), **lengths)
+    packs = any(on and length for (on, _), length in zip(masked.values(), lengths.values(), strict=True))
+    half = training.bf16 or training.fp16 or model.dtype in ("bfloat16", "float16")
+    flash = training.device.type == "cuda" and half
+    attention = fastest_attention(model.attn_implementation, config, packs, flash)
+    return attention, fast_paths(training, replace(capability, attention=attention[0]), **lengths)

@@ -13,10 +13,8 @@ from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
 from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.schedule import MicroBatchSampler
-from midalign.models.loading import attention
 from midalign.models.memory import estimate
 from midalign.recipe import read_recipe
-from midalign.training.checks import packs
 from midalign.training.prepare import prepare
 from midalign.training.record import step_record
 
@@ -43,9 +41,8 @@ def preview_recipe(argv, gpu, engine, processes):
     yield _counts(rows, pairs, prepared.held_out_pairs)
     sampler = MicroBatchSampler.of(training, len(rows), pairs, processes)
     batches = list(islice(iter(sampler), BATCHES))
-    packed = _packing(training, model, config, rows, pairs)
-    measured = _batches(batches, training, tokenizer, config, rows, pairs, packed)
-    yield _plan(training, sampler, measured, packed, processes)
+    measured = _batches(batches, training, tokenizer, config, rows, pairs, prepared.packed)
+    yield _plan(training, sampler, measured, prepared, processes)
     yield _memory(estimate(config, model, training, measured["most tokens"], engine, processes), gpu)
 
 
@@ -88,17 +85,6 @@ def _counts(rows, pairs, held_out):
     return table
 
 
-def _packing(training, model, config, rows, pairs):
-    """{key: (on, reason)} of share_prefix and pack_pairs."""
-    text = config.get_text_config()
-    text._attn_implementation = attention(model.attn_implementation)
-    longest = {
-        "share_prefix": max(map(len, rows["input_ids"]), default=0),
-        "pack_pairs": max((len(pair[side]) for pair in pairs for side in ("source", "target")), default=0),
-    }
-    return {key: packs(key, getattr(training, key), text, length) for key, length in longest.items()}
-
-
 def _batches(batches, training, tokenizer, config, rows, pairs, packed):
     """Means over the first micro-batches: tokens, padding, what packing saves, false negatives."""
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
@@ -123,7 +109,7 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
     return {**sums, "most tokens": most}
 
 
-def _plan(training, sampler, measured, packed, processes):
+def _plan(training, sampler, measured, prepared, processes):
     table = Table(title=f"steps, from the first {BATCHES} micro-batches", title_justify="left", show_header=False)
     steps = -(-len(sampler) // training.gradient_accumulation_steps)
     total = training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps)
@@ -135,7 +121,8 @@ def _plan(training, sampler, measured, packed, processes):
         table.add_row("checkpoints", f"{-(-total // int(every)):,}{limit}")
     else:
         table.add_row("checkpoints", str(training.save_strategy))
-    for key, (on, reason) in packed.items():
+    table.add_row("attn_implementation", ": ".join(prepared.attention))
+    for key, (on, reason) in prepared.packed.items():
         table.add_row(key, "on" if on else f"off{f': {reason}' if reason else ''}")
     if measured.get("task halves"):
         saved = 1 - measured["task computed"] / measured["task tokens"]

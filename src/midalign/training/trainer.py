@@ -17,16 +17,18 @@ from midalign.alignment.hidden import decoder_of
 from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.config import resolve_layer
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
+from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler
 from midalign.training.callbacks import AlignLearningRate
 from midalign.training.checkpoints import newest_whole
-from midalign.training.checks import check_pairs, check_task_tokens, packs
+from midalign.training.checks import check_pairs, check_task_tokens, fast_paths, longest_row, longest_sentence
 from midalign.training.engines import (
     checkpointing_as_given,
     keep_adapters_in_float32,
     start_from_zero_gradients,
     whole_norm,
 )
+from midalign.training.experts import balance_loss, routers_of
 from midalign.training.forward import block_mask, pooled_pairs
 from midalign.training.guards import Watch, hint_at_flat_logits, not_finite
 from midalign.training.held_out import HeldOut
@@ -64,20 +66,15 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
         keep_adapters_in_float32(self.model)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
-        longest = max(map(len, self.train_dataset["input_ids"]), default=0)
-        check_task_tokens(args.task_tokens_per_batch, longest)
-        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
-        for rows in filter(None, held_out.values()):
-            longest = max(longest, *map(len, rows["input_ids"]))
-        self.share_prefix = self._packs("share_prefix", longest, self.aux_loss_enabled)
+        self._balance = self._take_over_balance()
+        self.share_prefix, pack_pairs = self._fast_paths()
         if self.share_prefix:
             hidden_size = decoder_of(self.model).config.hidden_size
             self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
-        sides = (len(pair[side]) for pair in [*self.pairs, *self.eval_pairs] for side in ("source", "target"))
         self._collate_pairs = partial(
             collate_pairs,
             pad_token_id=self._tokenizer.pad_token_id,
-            packed=self._packs("pack_pairs", max(sides, default=0)),
+            packed=pack_pairs,
             chunk=args.align_chunk_size,
         )
         self._candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
@@ -85,12 +82,28 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
         self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
 
-    def _packs(self, key, longest, experts=False):
-        """Whether `key` is on, said in the log with the reason where it is not."""
-        on, reason = packs(key, getattr(self.args, key), decoder_of(self.model).config, longest, experts)
-        if longest and self.is_world_process_zero():
-            logger.info("%s is %s%s.", key, "on" if on else "off", f": {reason}" if reason else "")
-        return on
+    def _take_over_balance(self):
+        """The weight of the loss that balances experts, 0 without one; from now on it is ours to add (`experts`)."""
+        weight = self.router_aux_loss_coef if self.aux_loss_enabled else 0.0
+        self.aux_loss_enabled = False
+        config = self.model.config.get_text_config()
+        if hasattr(config, "output_router_logits"):
+            config.output_router_logits = False
+        return weight
+
+    def _fast_paths(self):
+        """Whether share_prefix and pack_pairs are on, said in the log with the reason where they are not."""
+        held_out = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        row = longest_row(self.train_dataset)
+        check_task_tokens(self.args.task_tokens_per_batch, row)
+        row = max(row, longest_row(*held_out.values()))
+        sentence = longest_sentence([*self.pairs, *self.eval_pairs])
+        capability = Capability.of(decoder_of(self.model).config, self._balance)
+        paths = fast_paths(self.args, capability, row, sentence)
+        for (key, (on, reason)), longest in zip(paths.items(), (row, sentence), strict=True):
+            if longest and self.is_world_process_zero():
+                logger.info("%s is %s%s.", key, "on" if on else "off", f": {reason}" if reason else "")
+        return [on for on, _ in paths.values()]
 
     # Batches
 
@@ -175,15 +188,28 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
         pairs = inputs.pop("pairs", None)
         loss = 0.0
         if "input_ids" in inputs:
-            loss = super().compute_loss(
-                self._seeing_blocks(model, inputs), inputs, num_items_in_batch=num_items_in_batch
-            )
+            loss, balance = self._task_loss(model, inputs, num_items_in_batch=num_items_in_batch)
             # Micro-losses are parts of one mean over the window's tokens: they add up to it.
             self._metrics["train"]["loss/task"][-1] += loss.detach()
+            if self._balance:
+                self._metrics["train"]["aux_loss"].append(balance.detach())
+                steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+                loss = loss + self._balance * balance / steps
             self._note("task half", loss)
         if pairs is not None:
             loss = loss + self._align_loss(model, pairs) * (self.args.align_weight / self._pair_halves)
         return loss
+
+    def _task_loss(self, model, inputs, **kwargs):
+        """(what SFTTrainer gives, the loss that balances experts): the latter is None without one."""
+        copies = inputs.pop("copies", inputs.get("attention_mask"))
+        model = self._seeing_blocks(model, inputs)
+        if not self._balance:
+            return super().compute_loss(model, inputs, **kwargs), None
+        decoder = decoder_of(self.model)
+        with routers_of(decoder) as routers:
+            result = super().compute_loss(model, inputs, **kwargs)
+        return result, balance_loss(routers[0], decoder.config, copies)
 
     def _seeing_blocks(self, model, inputs):
         """The model with the block mask of a packed task half; unchanged for a padded one."""
@@ -236,7 +262,7 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             if own["loss/align"] and self.args.align_loss == "infonce" and not self._hint_given:
                 self._hint_given = True
                 hint_at_flat_logits(own["loss/align"][0].item(), self._candidates)
-            for key in ("loss/task", "loss/align", "align/retrieval_at_1"):
+            for key in ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss"):
                 if own[key]:
                     own[key] = [self.accelerator.reduce(torch.stack(own[key]).mean(), "mean").item()]
                 else:

@@ -1,0 +1,107 @@
+"""What a decoder bears, read from its configuration: rows laid in one sequence, a half in several passes, answers."""
+
+from dataclasses import dataclass
+
+from midalign.errors import InputError
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+MASKED = ("sdpa", "eager")  # implementations of attention that take a block mask
+
+
+@dataclass(frozen=True)
+class Capability:
+    """What decides whether rows that go through a model together still get what each of them gets alone.
+
+    attention: the implementation that the configuration names.   kinds: of its layers, in transformers' words.
+    window: tokens that a sliding-window layer sees, None without such layers.
+    border: tokens of the longest row up to which positions are what they are; past it longrope and dynamic NTK take
+        other frequencies, for all rows of a pass. None for other kinds of positions.
+    balance: weight of the loss that balances experts, 0 without.
+    """
+
+    attention: str | None
+    kinds: frozenset
+    window: int | None
+    border: int | None
+    balance: float
+
+    @classmethod
+    def of(cls, config, balance=None):
+        """config: a model's or its decoder's.   balance: as router_aux_loss_coef, None for the configuration's own."""
+        text = config.get_text_config()
+        window = getattr(text, "sliding_window", None)
+        kinds = frozenset(getattr(text, "layer_types", None) or [FULL if window is None else SLIDING])
+        own = getattr(text, "router_aux_loss_coef", None) if balance is None else balance
+        return cls(
+            text._attn_implementation,
+            kinds,
+            window if SLIDING in kinds else None,
+            _border(text),
+            (own or 0.0) if hasattr(text, "output_router_logits") else 0.0,
+        )
+
+    def packs(self, key, wanted, longest):
+        """Whether to pack, and why not: (bool, None or the reason).
+
+        key: share_prefix or pack_pairs.   wanted: its value, None = where it is exact.
+        longest: tokens of the longest row or sentence.   Raises InputError where it is wanted and would not be exact.
+        """
+        if wanted is False:
+            return False, None
+        reason, others = None, self._other_kinds()
+        if self.attention not in MASKED:
+            reason = f"attn_implementation {self.attention} does not take a block mask, sdpa and eager do"
+        elif others:
+            reason = f"layers of kind {others} take no block mask"
+        elif self.window is not None and longest > self.window:
+            reason = f"it is exact only within the sliding window of {self.window} tokens, but a row has {longest}"
+        elif self.border is not None and longest > self.border:
+            reason = self._past(longest)
+        if reason and wanted:
+            raise InputError(f"{key} is not possible: {reason}; delete {key}.")
+        return reason is None, reason
+
+    def require_passes(self, key, longest):
+        """Refuse to send a half through in several passes where that would change it.   Raises InputError.
+
+        key: task_tokens_per_batch or align_chunk_size.   longest: tokens of the longest row or sentence.
+        """
+        if self.balance and key == "task_tokens_per_batch":
+            raise InputError(
+                f"{key} is not possible: the loss that balances experts is one of all tokens of a micro-batch; delete "
+                f"{key}, or set router_aux_loss_coef: 0."
+            )
+        if self.border is not None and longest > self.border:
+            raise InputError(f"{key} is not possible: {self._past(longest)}; delete {key} or leave out longer rows.")
+
+    def require_answers(self, longest):
+        """Refuse to generate where what prompts share cannot be computed once for all.   Raises InputError.
+
+        longest: tokens of the longest prompt and its answer.
+        """
+        if others := self._other_kinds():
+            raise InputError(
+                f"this model keeps its past in layers of kind {others}, but our generation is exact for full and "
+                "sliding-window attention only; use `lm_eval --tasks massive_slots` for it."
+            )
+        if self.border is not None and longest > self.border:
+            raise InputError(
+                f"our generation is not possible: {self._past(longest)}; lower max_new_tokens, or use "
+                "`lm_eval --tasks massive_slots`."
+            )
+
+    def _other_kinds(self):
+        return ", ".join(sorted(self.kinds - {FULL, SLIDING}))
+
+    def _past(self, longest):
+        return f"positions past {self.border} tokens depend on the longest row of a pass, and a row has {longest}"
+
+
+def _border(config):
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [rope] if "rope_type" in rope else [kind for kind in rope.values() if isinstance(kind, dict)]
+    borders = {
+        "longrope": lambda kind: kind["original_max_position_embeddings"],
+        "dynamic": lambda kind: config.max_position_embeddings,
+    }
+    return min((borders[kind["rope_type"]](kind) for kind in kinds if kind["rope_type"] in borders), default=None)

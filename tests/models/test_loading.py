@@ -1,0 +1,54 @@
+"""Which attention a model computes with."""
+
+import pytest
+from transformers import AutoConfig
+from trl import ModelConfig
+
+from midalign.models import loading
+from midalign.models.loading import fastest_attention, load_model
+
+
+@pytest.fixture
+def flash_attention_installed(monkeypatch):
+    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: True)
+
+
+def choose(family="llama", requested=None, packs=True, flash=True):
+    return fastest_attention(requested, AutoConfig.for_model(family), packs, flash)
+
+
+@pytest.mark.parametrize("requested", [None, "auto"])
+def test_auto_means_packed_rows_also_where_flash_attention_is_installed(requested, flash_attention_installed):
+    name, why = choose(requested=requested)
+    assert name == "sdpa" and "packed rows need a mask" in why
+    name, why = choose(requested=requested, packs=False)
+    assert name == "flash_attention_2" and "rows cannot be packed" in why
+
+
+@pytest.mark.parametrize(
+    ("family", "flash", "name"),
+    [
+        ("llama", False, "sdpa"),  # on a CPU, or in float32
+        ("llama4_text", True, "sdpa"),  # has no flash attention
+        ("gemma2", False, "eager"),  # has no sdpa
+        ("gemma2", True, "flash_attention_2"),
+    ],
+)
+def test_auto_takes_what_architecture_and_device_have(family, flash, name, flash_attention_installed):
+    assert choose(family, packs=False, flash=flash)[0] == name
+
+
+def test_without_the_package_auto_is_never_flash_attention(monkeypatch):
+    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: False)
+    assert choose(packs=False)[0] == "sdpa"
+
+
+def test_what_the_recipe_asks_for_is_kept(flash_attention_installed):
+    for name in ("eager", "sdpa", "flash_attention_2"):
+        assert choose(requested=name) == (name, "the recipe asks for it")
+
+
+@pytest.mark.parametrize("requested", [None, "auto", "eager"])
+def test_a_model_without_sdpa_loads(requested, make_model, tmp_path):
+    make_model(family="gemma2").save_pretrained(tmp_path)
+    assert load_model(str(tmp_path), ModelConfig(attn_implementation=requested)).config._attn_implementation == "eager"
