@@ -71,7 +71,7 @@ def test_perfect_answers_score_1_from_every_kind_of_file(midalign, write):
     for file in files:
         report = figures(midalign("score", file, "--locale", "de", "--data", "demo", "--json"))
         assert (report["f1"], report["exact_match"], report["rows"]) == (1, 1, len(ROWS))
-        assert report["f1_ci"] == [1, 1]
+        assert report["f1_ci"] is None  # resampling cannot see the rows that would have been wrong
 
 
 def test_a_part_of_the_rows_is_scored_alone(midalign, write):
@@ -83,15 +83,36 @@ def test_against_another_file_the_gain_and_its_p_value_are_given(midalign, write
     good, bad = write("good.jsonl", with_ids(GOLD)), write("bad.jsonl", with_ids(["None"] * len(ROWS)))
     report = figures(midalign("score", good, "--locale", "de", "--data", "demo", "--against", bad, "--json"))
     assert report["gain"] == 1 - report["f1_against"]
-    assert report["p"] < 0.01
+    assert (report["p"], report["p_method"]) == (1 / 10_000, "9,999 draws")
+    half = write("half.jsonl", with_ids([*GOLD[: len(GOLD) // 2], *["None"] * (len(GOLD) - len(GOLD) // 2)]))
+    report = figures(midalign("score", good, "--locale", "de", "--data", "demo", "--against", half, "--json"))
+    low, high = report["gain_ci"]
+    assert 0 < low < report["gain"] < high < 1
     same = figures(midalign("score", good, "--locale", "de", "--data", "demo", "--against", good, "--json"))
-    assert (same["gain"], same["p"]) == (0, 1)
+    assert (same["gain"], same["p"], same["p_method"], same["gain_ci"]) == (0, 1, "exact", None)
+
+
+def test_one_row_of_difference_is_no_evidence(midalign, write):
+    slotted = next(i for i, gold in enumerate(GOLD) if gold != "None")
+    files = (
+        write("good.jsonl", with_ids(GOLD)[slotted:][:1]),
+        write("bad.jsonl", with_ids(["None"] * len(ROWS))[slotted:][:1]),
+    )
+    options = ["--locale", "de", "--data", "demo", "--against", files[1]]
+    report = figures(midalign("score", files[0], *options, "--json"))
+    assert (report["gain"], report["p"], report["f1_ci"]) == (1, 1, None)
+    _, out, _ = midalign("score", files[0], *options)
+    assert "100.00 % (no interval: under 30 rows)" in out
+    assert "1.0000 (paired permutation test over rows, exact)" in out
 
 
 def test_the_table_is_in_percent_with_an_interval(midalign, write):
-    code, out, _ = midalign("score", write("plain.txt", GOLD), "--locale", "de", "--data", "demo")
+    options = ["--locale", "de", "--data", "demo"]
+    code, out, _ = midalign("score", write("plain.txt", GOLD), *options)
     assert code == 0
-    assert "100.00 % (95 % interval 100.00 to 100.00)" in out
+    assert "100.00 % (no interval: one value in every resample)" in out
+    code, out, _ = midalign("score", write("half.txt", [*GOLD[:20], *["None"] * (len(GOLD) - 20)]), *options)
+    assert re.search(r"\d % \(95 % interval over rows \d+\.\d\d to \d+\.\d\d\)", out)
 
 
 def test_the_authors_figures_take_a_file_of_another_length(midalign, write):

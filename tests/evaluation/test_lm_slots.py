@@ -66,6 +66,7 @@ def test_corpus_figures_equal_those_of_the_scorer():
     rows = corpus.rows("en-US", "test")
     answers = [massive.target(row["annot_utt"]) for row in rows]
     answers[::3] = answers[1::3] + answers[: len(answers[::3]) - len(answers[1::3])]
+    answers[[row["annot_utt"] == row["utt"] for row in rows].index(True)] = ""  # no slot and no answer
     report = scoring.score(rows, answers)
     results = [lm_slots.process_results(row, [answer]) for row, answer in zip(rows, answers, strict=True)]
     for name in ("f1", "precision", "recall"):

@@ -1,14 +1,18 @@
 """The Markdown table and the HTML page."""
 
 import html.parser
+import io
 import json
+import re
 import shutil
 import subprocess
 
 import pytest
+from rich.console import Console
 
+from midalign.evaluation.comparison import compare
 from midalign.evaluation.report import html as page
-from midalign.evaluation.report import markdown, write_report
+from midalign.evaluation.report import markdown, table, write_report
 
 NASTY = '<script>alert(1)</script> & "x" \ud800'
 ROWS = {
@@ -30,10 +34,12 @@ def folder(tmp_path):
 
 def test_the_table_has_languages_groups_gains_and_p_values(folder):
     table = (folder / "report.md").read_text()
-    assert "| tr-TR | 1 | 0.0 (0.0-0.0) | 100.0 (100.0-100.0) | +100.0 |" in table
-    assert "| **aligned, mean of 1** |" in table
-    assert "align\\|&lt;b&gt;" in table  # a bar in a name makes no column, a bracket no tag
-    assert len({line.replace("\\|", "").count("|") for line in table.splitlines()}) == 1
+    assert "| tr-TR | 1 | sft | 0.0 (no interval) | 0.0 |  |  |  |  |" in table
+    assert "| align\\|&lt;b&gt; | 100.0 (no interval) | 100.0 | +100.0 (no interval) | 1.000 | 1.000 | 1.000 |" in table
+    assert "| aligned, mean of 1 |  | sft |" in table
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1  # a bar in a name makes no column
+    assert len(lines) == 2 + 6 * 2
 
 
 def test_scores_are_json_with_the_versions(folder):
@@ -88,17 +94,68 @@ def test_a_reader_without_sight_or_mouse_finds_every_figure(read):
     assert all("scope" in attributes for tag, attributes in read.tags if tag == "th")
     assert all(attributes["aria-hidden"] == "true" for _, attributes in read.tags if attributes.get("class") == "track")
     assert all("tabindex" in attributes for _, attributes in read.tags if attributes.get("class") == "scroll")
-    assert "0.0 (0.0 to 0.0)" in " ".join(read.text.split())
+    roles = {"table": "table", "thead": "rowgroup", "tbody": "rowgroup", "tr": "row", "td": "cell"}
+    assert all(attributes.get("role") == roles[tag] for tag, attributes in read.tags if tag in roles)
+    assert "0.0 (no interval)" in " ".join(read.text.split())
     examples = [attributes for tag, attributes in read.tags if tag == "dd"]
     assert all(attributes["dir"] == "auto" for attributes in examples)
     assert {attributes["lang"] for attributes in examples} == {"tr-TR", "ar-SA"}
 
 
 def test_a_single_run_has_no_gains_and_still_a_page(tmp_path):
-    table = write_report(tmp_path, ROWS, {"base": ANSWERS["sft"]}, GROUPS, "base", {})
-    assert table.splitlines()[0] == "| language | rows | base |"
+    result = write_report(tmp_path, ROWS, {"base": ANSWERS["sft"]}, GROUPS, "base", {"data": {"source": "demo"}})
+    table = markdown(result)
+    assert table.splitlines()[0] == "| language | rows | run | slot F1 (95 %) | slot found |"
     text = (tmp_path / "report.html").read_text()
-    assert "−" not in text and "gains" not in text and "paired" not in text
+    for said in (table, text):
+        assert "gain" not in said.split("</style>")[-1].lower() and "permutation" not in said
+
+
+def test_the_demo_corpus_is_not_called_massive(tmp_path):
+    write_report(tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "demo"}})
+    text = (tmp_path / "report.html").read_text()
+    assert "test rows of the embedded demo corpus" in text and "MASSIVE" not in text
+    write_report(tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "my/rows"}})
+    assert "test rows of my/rows" in (tmp_path / "report.html").read_text()
+
+
+def test_the_report_says_what_its_intervals_and_p_values_are_about(folder, read):
+    for said in ((folder / "report.md").read_text(), " ".join(read.text.split())):
+        assert "They say nothing about training: another seed alone can move a mean by points" in said
+        assert "paired permutation test over utterances" in said
+        assert "p corrected for the number of languages" in said
+        assert "no interval: under 30 rows in a language" in said
+
+
+def test_with_enough_rows_there_are_intervals_and_no_word_about_their_absence(tmp_path):
+    rows = {"tr-TR": [{"id": str(i), "locale": "tr-TR", "utt": "x", "annot_utt": "[time : x]"} for i in range(40)]}
+    answers = {"a": {"tr-TR": ["time: x", "time: y"] * 20}}
+    result = write_report(tmp_path, rows, answers, {"tr-TR": "aligned"}, "a", {"data": {"source": "demo"}})
+    table = markdown(result)
+    assert re.search(r"\| tr-TR \| 40 \| a \| 50\.0 \(3\d\.\d to 6\d\.\d\) \| 100\.0 \|", table)
+    assert "no interval" not in table and "no interval" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_narrow_console_shows_every_letter_and_figure():
+    name = "a-run-with-a-name-of-some-length-[bold]1"
+    runs = compare(ROWS, {"sft": ANSWERS["sft"], name: ANSWERS["align|<b>"]}, GROUPS, "sft")
+    console = Console(width=80, file=io.StringIO())
+    console.print(table({"runs": runs, "groups": GROUPS, "baseline": "sft"}))
+    shown = console.file.getvalue()
+    assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
+    folded = "".join(line.split("  ")[0] for line in shown.splitlines())
+    assert name in folded.replace(" ", "") and "tr-TR, 1 rows" in shown
+    assert "+100.0" in shown and "1.000" in shown
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "[click](javascript:alert)", "a | b", "`x`", "**x**", "\x1b[31mred"])
+def test_any_name_of_a_run_stays_the_text_of_its_cell(tmp_path, name):
+    answers = {"sft": ANSWERS["sft"], name: ANSWERS["sft"]}
+    result = write_report(tmp_path, ROWS, answers, GROUPS, "sft", {"data": {"source": "demo"}})
+    table = markdown(result)
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert {line.replace("\\|", "").count("|") for line in lines} == {10} and len(lines) == 2 + 6 * 2
+    assert "\x1b" not in table and not re.search(r"(?<!\\)[\[\]`]", table)
 
 
 @pytest.mark.slow

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from midalign.cli.app import HUB, REVISION, Dtype, app
@@ -42,7 +41,7 @@ def evaluate(
     that was cut goes on where it stopped.
     """
     from midalign.evaluation.answers import answer
-    from midalign.evaluation.report import write_report
+    from midalign.evaluation.report import notes, table, write_report
     from midalign.models.runs import find_run, fingerprint, load_run, with_bases
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
@@ -71,7 +70,8 @@ def evaluate(
             )
     baseline = (named if len(named) > 1 else everyone)[0].name
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
-    Console().print(Markdown(write_report(output, rows_by_locale, answers, groups, baseline, record)))
+    result = write_report(output, rows_by_locale, answers, groups, baseline, record)
+    Console().print(table(result), *notes(result), sep="\n\n")
     print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
 
 

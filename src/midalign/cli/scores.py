@@ -12,6 +12,7 @@ from rich.table import Table
 from midalign.cli.app import HUB, REVISION, Data, Revision, app
 from midalign.data.reading import find_locale, task_rows
 from midalign.errors import InputError
+from midalign.evaluation import statistics
 from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
 from midalign.tasks.slots import scoring
 
@@ -37,7 +38,7 @@ def score(
     data: Data = HUB,
     revision: Revision = REVISION,
     partition: Annotated[Partition, typer.Option(help="Part of the data that was answered.")] = Partition.test,
-    against: Annotated[Path | None, typer.Option(help="Another file: adds a paired bootstrap p-value.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Another file: adds gain and a paired p-value.")] = None,
     compat: Annotated[Compat | None, typer.Option(help="The authors' figures, quirks included.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures, per slot too, as JSON.")] = False,
 ):
@@ -58,18 +59,20 @@ def score(
 
 
 def _own_report(rows, predictions, against):
-    """The report of `scoring.score` with f1_ci, and with --against also f1_against, gain and p."""
+    """The report of `scoring.score` with f1_ci, and with --against also f1_against, gain, gain_ci, p and p_method."""
     answered, answers = read_predictions(predictions, rows)
     report = scoring.score(answered, answers)
-    counts = [scoring.row_counts(row, answer) for row, answer in zip(answered, answers, strict=True)]
-    report["f1_ci"] = scoring.bootstrap_ci(counts)
+    counts = list(map(scoring.row_counts, answered, answers))  # (rows, 3)
+    report["f1_ci"] = statistics.interval(counts, scoring.micro_f1)
     if against:
         others, other_answers = read_predictions(against, rows)
         if [row["id"] for row in others] != [row["id"] for row in answered]:
             raise InputError(f"{against} and {predictions} answer different rows; compare files of the same rows.")
         report["f1_against"] = scoring.score(others, other_answers)["f1"]
         report["gain"] = report["f1"] - report["f1_against"]
-        report["p"] = scoring.paired_bootstrap(answered, answers, other_answers)
+        theirs = list(map(scoring.row_counts, others, other_answers))
+        report["gain_ci"] = statistics.paired_interval(counts, theirs, scoring.micro_f1)
+        report["p"], report["p_method"] = statistics.paired_test(counts, theirs, scoring.micro_f1)
     return report
 
 
@@ -78,12 +81,17 @@ def _score_table(report):
     for name in ("f1", "precision", "recall", "exact_match", "f1_against", "gain"):
         if name in report:
             value = f"{100 * report[name]:.2f} %"
-            if name == "f1" and "f1_ci" in report:
-                low, high = report["f1_ci"]
-                value += f" (95 % interval {100 * low:.2f} to {100 * high:.2f})"
+            if f"{name}_ci" in report:
+                value += f" ({_interval(report[f'{name}_ci'], report['rows'])})"
             table.add_row(name, value)
     if "p" in report:
-        table.add_row("p", f"{report['p']:.3f}")
+        table.add_row("p", f"{report['p']:.4f} (paired permutation test over rows, {report['p_method']})")
     table.add_row("rows", f"{report['rows']:,}")
     table.add_row("malformed parts", f"{report['malformed']:,}")
     return table
+
+
+def _interval(interval, rows):
+    if interval is None:
+        return statistics.no_interval(rows)
+    return "95 % interval over rows {:.2f} to {:.2f}".format(*(100 * end for end in interval))

@@ -1,16 +1,16 @@
 """Several runs over the same rows: figures per language and group, gains over a baseline, examples.
 
-Legend: R resamples, U utterances, L languages of a group.
+Legend: U utterances, L languages of a group.
 """
 
 from collections import defaultdict
 
 import numpy as np
 
+from midalign.evaluation import statistics
 from midalign.evaluation.transfer import GROUPS
 from midalign.tasks.slots import massive, scoring
 
-RESAMPLES = 1000
 # (right in the baseline, right in the run) -> what to call a row; those right in both teach nothing.
 KINDS = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
 FIGURES = ("f1", "precision", "recall", "exact_match", "name_f1", "rows", "malformed", "per_slot")
@@ -20,77 +20,84 @@ def compare(rows, answers, groups, baseline):
     """Score every run and set it against the baseline run.
 
     rows: {locale: [row]}.   answers: {run: {locale: [answer]}}.   groups: {locale: group}.   baseline: a run's name.
-    Returns {run: {"languages": {locale: figures}, "groups": {group: figures}, "per_slot"}}; figures are shares 0..1:
-    those of `scoring.score`, f1_ci (95 %), and against the baseline gain and p, for groups gain_ci. A group's f1 is
-    the unweighted mean over its languages; its interval draws utterances, each in all languages at once, because
-    one utterance comes back translated.
+    Returns {run: {"languages": {locale: figures}, "groups": {group: figures}, "per_slot"}}; figures are shares 0..1.
+    A language has those of `scoring.score`, a group f1 and name_f1, the unweighted means over its languages. Both have
+    f1_ci (95 %; None without enough rows, see `statistics.interval`) and, against the baseline, gain, gain_ci,
+    p and p_method (`statistics.paired_test`); languages also p_holm and p_bh, p corrected for the number of
+    languages. Utterances are drawn and swapped in all languages at once, because one comes back translated.
     """
     report = {run: _figures(rows, of_run, groups) for run, of_run in answers.items()}
-    drawn = {run: {group: figures.pop("drawn") for group, figures in report[run]["groups"].items()} for run in report}
-    base = report[baseline]
-    for run in report.keys() - {baseline}:
-        for locale, figures in report[run]["languages"].items():
-            figures["gain"] = figures["f1"] - base["languages"][locale]["f1"]
-            pair = answers[run][locale], answers[baseline][locale]
-            figures["p"] = scoring.paired_bootstrap(rows[locale], *pair, RESAMPLES)
-        for group, figures in report[run]["groups"].items():
-            figures["gain"] = figures["f1"] - base["groups"][group]["f1"]
-            figures["gain_ci"] = _interval(drawn[run][group] - drawn[baseline][group])
+    for kind, members in (("languages", {locale: [locale] for locale in rows}), ("groups", _members(rows, groups))):
+        for name, locales in members.items():
+            units, strata = _units(rows, locales, {run: of_run["counts"] for run, of_run in report.items()})
+            few = min(len(rows[locale]) for locale in locales) < statistics.FEWEST
+            for run in report:
+                figures, base = report[run][kind][name], report[baseline][kind][name]
+                figures["f1_ci"] = None if few else statistics.interval(units[run], _mean_f1, strata)
+                if run != baseline:
+                    pair = units[run], units[baseline], _mean_f1
+                    figures["gain"] = figures["f1"] - base["f1"]
+                    figures["gain_ci"] = None if few else statistics.paired_interval(*pair, strata=strata)
+                    figures["p"], figures["p_method"] = statistics.paired_test(*pair)
+    for run in report:
+        del report[run]["counts"]
+        if run != baseline:
+            languages = list(report[run]["languages"].values())
+            for key, corrected in (("p_holm", statistics.holm), ("p_bh", statistics.benjamini_hochberg)):
+                for figures, p in zip(languages, corrected([own["p"] for own in languages]), strict=True):
+                    figures[key] = p
     return report
 
 
 def _figures(rows, answers, groups):
-    """The figures of one run by itself; those of a group hold the resampled means as "drawn"."""
+    """The figures of one run by itself, and "counts" {locale: (rows, 3)}."""
     languages, counts = {}, {}
     for locale, some in rows.items():
         report = scoring.score(some, answers[locale])
-        counts[locale] = [scoring.row_counts(row, text) for row, text in zip(some, answers[locale], strict=True)]
         languages[locale] = {name: report[name] for name in FIGURES}
-        languages[locale]["f1_ci"] = scoring.bootstrap_ci(counts[locale], RESAMPLES)
-    of_groups = {}
-    for group in GROUPS:
-        members = [locale for locale in rows if groups[locale] == group]
-        if members:
-            f1, drawn = _mean_f1(members, rows, counts)
-            of_groups[group] = {"f1": f1, "f1_ci": _interval(drawn), "languages": len(members), "drawn": drawn}
+        counts[locale] = np.array(list(map(scoring.row_counts, some, answers[locale])))
+    of_groups = {
+        group: {
+            "f1": float(_mean_f1(np.stack([counts[locale].sum(axis=0) for locale in locales]))),
+            "name_f1": float(np.mean([languages[locale]["name_f1"] for locale in locales])),
+            "languages": len(locales),
+        }
+        for group, locales in _members(rows, groups).items()
+    }
     all_rows = [row for some in rows.values() for row in some]
     all_answers = [text for locale in rows for text in answers[locale]]
-    return {"languages": languages, "groups": of_groups, "per_slot": scoring.score(all_rows, all_answers)["per_slot"]}
+    per_slot = scoring.score(all_rows, all_answers)["per_slot"]
+    return {"languages": languages, "groups": of_groups, "per_slot": per_slot, "counts": counts}
 
 
-def _mean_f1(members, rows, counts):
-    """Mean F1 over languages: (float, (R,) under resampling of utterances). The draws are the same in every call.
+def _members(rows, groups):
+    """{group: its locales} of the groups that have any, in their order."""
+    members = {group: [locale for locale in rows if groups[locale] == group] for group in GROUPS}
+    return {group: locales for group, locales in members.items() if locales}
 
-    Utterances that the same languages have are drawn among each other, so that a language keeps its number of rows.
+
+def _mean_f1(sums):
+    """Mean over languages.   sums: (..., L, 3).   Returns (...)."""
+    return scoring.micro_f1(sums).mean(axis=-1)
+
+
+def _units(rows, locales, counts):
+    """The utterances of some languages: ({run: (U, L, 3)}, (U,) int, equal where the same languages have them).
+
+    counts: {run: {locale: (rows, 3)}}. Where a language lacks an utterance its counts are 0.
     """
-    table = defaultdict(lambda: np.zeros((len(members), 3)))  # id: (L, 3)
-    for column, locale in enumerate(members):
-        for row, of_row in zip(rows[locale], counts[locale], strict=True):
-            table[row["id"]][column] = of_row
-    strata = defaultdict(list)
-    for name, languages in _languages_of(members, rows).items():
-        strata[languages].append(table[name])
-    rng = np.random.default_rng(0)
-    total, drawn = np.zeros((len(members), 3)), np.zeros((RESAMPLES, len(members), 3))
-    for stratum in map(np.array, strata.values()):  # (U, L, 3)
-        draws = rng.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)), size=RESAMPLES)
-        total += stratum.sum(axis=0)
-        drawn += np.tensordot(draws, stratum, axes=1)
-    return float(scoring.micro_f1(total).mean()), scoring.micro_f1(drawn).mean(axis=1)
-
-
-def _languages_of(members, rows):
-    """{id: the languages that have it}."""
     having = defaultdict(tuple)
-    for locale in members:
+    for locale in locales:
         for row in rows[locale]:
             having[row["id"]] += (locale,)
-    return having
-
-
-def _interval(values):
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    place = {name: number for number, name in enumerate(having)}
+    units = {run: np.zeros((len(place), len(locales), 3)) for run in counts}
+    for column, locale in enumerate(locales):
+        own = [place[row["id"]] for row in rows[locale]]
+        for run in counts:
+            units[run][own, column] = counts[run][locale]
+    kinds = list(dict.fromkeys(having.values()))
+    return units, np.array([kinds.index(some) for some in having.values()])
 
 
 def failing_slots(report, baseline, run, count=12):
@@ -122,7 +129,7 @@ def examples(rows, answers, baseline, run, per_kind=2):
     for locale, some in rows.items():
         left = dict.fromkeys(KINDS.values(), per_kind)
         for i, row in enumerate(some):
-            before, after = (_right(row, answers[name][locale][i]) for name in (baseline, run))
+            before, after = (scoring.is_exact(row, answers[name][locale][i]) for name in (baseline, run))
             kind = KINDS.get((before, after))
             if left.get(kind):
                 left[kind] -= 1
@@ -130,8 +137,3 @@ def examples(rows, answers, baseline, run, per_kind=2):
                 gold = massive.target(row["annot_utt"])
                 chosen.append({"locale": locale, "kind": kind, "utt": row["utt"], "gold": gold, "answers": texts})
     return chosen
-
-
-def _right(row, text):
-    _, spurious, missed = scoring.row_counts(row, text)
-    return spurious == missed == 0

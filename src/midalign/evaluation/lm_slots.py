@@ -27,8 +27,8 @@ def rows(locale, task_data, task_revision, **_):
 
 def process_results(doc, results):
     """lm-eval's figures of one row: its (tp, fp, fn) under every corpus metric.   results: [answer]."""
-    counts = scoring.row_counts(doc, results[0])
-    return {"f1": counts, "precision": counts, "recall": counts, "exact_match": float(counts[1] == counts[2] == 0)}
+    counts, exact = scoring.row_counts(doc, results[0]), float(scoring.is_exact(doc, results[0]))
+    return {"f1": counts, "precision": counts, "recall": counts, "exact_match": exact}
 
 
 def f1(counts):

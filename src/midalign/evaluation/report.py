@@ -1,21 +1,27 @@
-"""A comparison as a Markdown table and as one HTML page that needs nothing else.
+"""A comparison as a table, in Markdown and on the console, and as one HTML page that needs nothing else.
 
 `result` is what scores.json holds: "runs" as `comparison.compare` gives them, "baseline", "groups" {locale: group},
-"failing_slots", "examples" and "record" {"versions", "data", "models", ...}.
+"failing_slots", "examples" and "record" {"versions", "data" {"source", ...}, "models", ...}.
 """
 
 import json
 import platform
-from html import escape
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 import midalign
+from midalign.evaluation import statistics
 from midalign.evaluation.comparison import compare, examples, failing_slots
 from midalign.evaluation.transfer import GROUPS
+from midalign.texts import in_markdown, shown
 
+NO_INTERVAL = "no interval"
 TEMPLATE = Path(__file__).with_name("report.html")
 # At least 3:1 against the tracks of the light and the dark page; bars are named too, so colour is never alone.
 COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
@@ -27,9 +33,9 @@ PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "s
 def write_report(folder, rows, answers, groups, baseline, record):
     """Compare the runs and write scores.json, report.md and report.html into `folder`.
 
-    rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object, kept as it is beside
-    the versions of the packages. The last run is the one whose failing slots and examples are shown.
-    Returns the Markdown table.
+    rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object with "data" {"source"},
+    kept as it is beside the versions of the packages. Failing slots and examples are those of the last run.
+    Returns what scores.json holds.
     """
     runs = compare(rows, answers, groups, baseline)
     last = list(runs)[-1]
@@ -42,54 +48,138 @@ def write_report(folder, rows, answers, groups, baseline, record):
         "examples": examples(rows, answers, baseline, last),
         "record": {"versions": versions | {package: version(package) for package in PACKAGES}, **record},
     }
-    table = markdown(result)
     for name, text in (
         ("scores.json", json.dumps(result, indent=1)),
-        ("report.md", table),
+        ("report.md", markdown(result)),
         ("report.html", html(result)),
     ):
         Path(folder, name).write_text(text, encoding="utf-8", errors="backslashreplace")
-    return table
+    return result
 
 
 def markdown(result):
-    """Slot F1 in percent with 95 % intervals, languages by their part in training, gains over the baseline."""
-    runs, baseline = result["runs"], result["baseline"]
+    """The figures of `lines` and what they mean."""
+    head, *body = (["" if cell is None else in_markdown(cell) for cell in line] for line in lines(result))
+    text = [head, ["---", "---:", "---", *["---:"] * (len(head) - 3)], *body]
+    over = [f"Gains are over {in_markdown(result['baseline'])}."] if _compared(result) else []
+    return "\n\n".join(["".join(f"| {' | '.join(line)} |\n" for line in text), *over, *notes(result)]) + "\n"
+
+
+def table(result):
+    """The figures of `lines` as a rich Table in which a narrow terminal cuts nothing off."""
+    (_, _, *head), *body = lines(result)
+    caption = Text(f"gains are over {shown(result['baseline'])}") if _compared(result) else None
+    shape = Table(box=box.SIMPLE_HEAD, caption=caption, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in head:
+        shape.add_column(name, justify="left" if name == "run" else "right", overflow="fold")
+    for part, rows, run, *figures in body:
+        if part:
+            shape.add_row(Text(f"{part}, {rows} rows" if rows else part, style="bold"))
+        shape.add_row(Text(shown(run)), *figures)
+    return shape
+
+
+def lines(result):
+    """One line per language or group and run: slot F1 in percent with its interval, slot found, gain, p-values.
+
+    Returns a list of lists of cells, the head first; a language or group is named in its first line.
+    """
     compared = _compared(result)
-    differences = [escape(f"{run} - {baseline}") for run in compared]
-    head = ["language", "rows", *map(escape, runs)] + [head + extra for head in differences for extra in ("", ", p")]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for group in GROUPS:
-        members = [locale for locale, of in result["groups"].items() if of == group]
-        for locale in members:
-            of_runs = [runs[run]["languages"][locale] for run in runs]
-            line = [locale, str(of_runs[0]["rows"]), *map(with_interval, of_runs)]
-            for run in compared:
-                figures = runs[run]["languages"][locale]
-                line += [signed(figures["gain"]), f"{figures['p']:.3f}"]
-            lines.append(line)
-        if members:
-            of_runs = [runs[run]["groups"][group] for run in runs]
-            line = [f"**{group}, mean of {len(members)}**", "", *map(with_interval, of_runs)]
-            for run in compared:
-                figures = runs[run]["groups"][group]
-                line += [f"**{signed(figures['gain'])}** ({signed_interval(figures['gain_ci'])})", ""]
-            lines.append(line)
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    found = [["language", "rows", "run", "slot F1 (95 %)", "slot found"]]
+    if compared:
+        found[0] += ["gain", "p", "Holm", "BH"]
+    languages = _languages(result)
+    for group, count, of_group in _groups(result):
+        for locale, rows, figures in languages[group]:
+            found += _lines(locale, f"{rows:,}", figures, compared)
+        found += _lines(f"{group}, mean of {count}", None, of_group, compared)
+    return found
+
+
+def _groups(result):
+    """[(group, number of languages, {run: figures})]."""
+    runs = result["runs"]
+    present = runs[result["baseline"]]["groups"]
+    return [
+        (group, present[group]["languages"], {run: of_run["groups"][group] for run, of_run in runs.items()})
+        for group in GROUPS
+        if group in present
+    ]
+
+
+def _languages(result):
+    """{group: [(locale, rows, {run: figures})]}."""
+    found = {group: [] for group, _, _ in _groups(result)}
+    for locale, group in result["groups"].items():
+        figures = {run: of_run["languages"][locale] for run, of_run in result["runs"].items()}
+        found[group].append((locale, figures[result["baseline"]]["rows"], figures))
+    return found
+
+
+def _lines(label, rows, figures, compared):
+    """The lines of one language or group.   figures: {run: figures}."""
+    found = []
+    for run, own in figures.items():
+        line = [label, rows, run, f"{percent(own['f1'])} ({between(own['f1_ci'])})", percent(own["name_f1"])]
+        if run in compared:
+            gain = f"{signed(own['gain'])} ({between(own['gain_ci'], signed)})"
+            line += [gain, *(p_value(own[key]) if key in own else None for key in ("p", "p_holm", "p_bh"))]
+        elif compared:
+            line += [None] * 4
+        found.append(line)
+        label = rows = None
+    return found
+
+
+def notes(result):
+    """What the figures of a report mean, in sentences."""
+    said = [
+        "Slot F1: slot and words right, in percent. Slot found: F1 of the slot names alone. Groups have the unweighted "
+        "mean over their languages.",
+        "Intervals are bootstrap intervals over utterances, each in all its languages at once. They say nothing about "
+        "training: another seed alone can move a mean by points, so compare several.",
+    ]
+    if _compared(result):
+        said.append(
+            "p: paired permutation test over utterances, for “it makes no difference which of the two answered”. All "
+            f"swaps are counted where {statistics.EXACT:,} or fewer differ, else {statistics.DRAWS:,} random ones. "
+            "Holm and BH (Benjamini-Hochberg): p corrected for the number of languages."
+        )
+    if any(figures["f1_ci"] is None for figures in _all_figures(result)):
+        said.append(f"{NO_INTERVAL}: under {statistics.FEWEST} rows in a language, or one value in every resample.")
+    return said
+
+
+def _all_figures(result):
+    for run in result["runs"].values():
+        yield from run["languages"].values()
+        yield from run["groups"].values()
 
 
 def html(result):
     """The page: text from models and data is escaped, colours follow the reader's light or dark setting."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(percent=percent, signed=signed)
-    names = list(result["runs"])
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
-    compared = _compared(result)
-    gains = [abs(figures["gain"]) for run in compared for figures in result["runs"][run]["languages"].values()]
+    environment.filters.update(percent=percent, signed=signed, between=between, p_value=p_value)
+    environment.filters["signed_between"] = partial(between, number=signed)
+    names, compared, data = list(result["runs"]), _compared(result), result["record"]["data"]
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        result, names=names, compared=compared, colours=colours, largest_gain=max([*gains, 0.01]), order=GROUPS
+        result,
+        names=names,
+        compared=compared,
+        colours={name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)},
+        group_parts=[(group, _counted(count, "language"), figures) for group, count, figures in _groups(result)],
+        language_parts={
+            group: [(locale, _counted(rows, "row"), figures) for locale, rows, figures in some]
+            for group, some in _languages(result).items()
+        },
+        source="the embedded demo corpus" if data["source"] == "demo" else data["source"],
+        notes=notes(result),
     )
+
+
+def _counted(number, what):
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _compared(result):
@@ -108,12 +198,11 @@ def signed(share):
     return f"{100 * share:+.1f}"
 
 
-def with_interval(figures):
-    """F1 and its 95 % interval: "46.2 (41.0-51.3)"."""
-    low, high = figures["f1_ci"]
-    return f"{percent(figures['f1'])} ({percent(low)}-{percent(high)})"
+def between(interval, number=percent):
+    """(0.41, 0.513) -> "41.0 to 51.3"."""
+    return f"{number(interval[0])} to {number(interval[1])}" if interval else NO_INTERVAL
 
 
-def signed_interval(interval):
-    """(-0.01, 0.05) -> "-1.0 to +5.0"."""
-    return f"{signed(interval[0])} to {signed(interval[1])}"
+def p_value(p):
+    """0.0412 -> "0.041"; the smallest ones as "<0.001"."""
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"

@@ -151,40 +151,25 @@ def test_micro_f1_is_twice_the_hits_over_all_items_of_both_sides():
     assert scoring.micro_f1([[3, 1, 2], [0, 1, 1], [0, 0, 0]]) == pytest.approx([6 / 9, 0.0, 1.0])
 
 
-def test_bootstrap_interval_of_a_share_is_the_normal_one():
-    # Half of 400 rows hit: F1 is a share with standard error sqrt(0.25 / 400) = 0.025; 1.96 of it is 0.049.
-    low, high = scoring.bootstrap_ci([(1, 0, 0), (0, 1, 1)] * 200)
-    assert (low, high) == (pytest.approx(0.451, abs=0.006), pytest.approx(0.549, abs=0.006))
+@pytest.mark.parametrize("answer", ["", " \n", "!!!!", "none of them", "None; !!!!", "time:", ": nine", ";", "\u200b"])
+def test_an_answer_that_cannot_be_read_is_no_exact_match_of_a_row_without_slots(answer):
+    assert not scoring.is_exact(NO_SLOT, answer)
+    report = scoring.score([NO_SLOT, NO_SLOT], [answer, "None"])
+    assert (report["exact_match"], report["malformed"]) == (0.5, 1)
+    assert (report["f1"], report["precision"], report["recall"]) == (1, 1, 1)  # there is nothing to find
 
 
-def test_bootstrap_interval_of_perfect_rows_is_one():
-    assert scoring.bootstrap_ci([(2, 0, 0)] * 50) == (1.0, 1.0)
+@pytest.mark.parametrize("answer", ["None", "none", "NONE", " None\n", "None;", "None; none"])
+def test_none_in_any_case_is_an_exact_match_of_a_row_without_slots(answer):
+    assert scoring.is_exact(NO_SLOT, answer)
+    assert scoring.score([NO_SLOT], [answer])["exact_match"] == 1
+    assert not scoring.is_exact(TWO_SLOTS, answer)
 
 
-def test_bootstrap_repeats_with_its_seed():
-    counts = [(1, 0, 0), (0, 1, 1), (2, 0, 1)] * 20
-    assert scoring.bootstrap_ci(counts, seed=3) == scoring.bootstrap_ci(counts, seed=3)
-    assert scoring.bootstrap_ci(counts, seed=3) != scoring.bootstrap_ci(counts, seed=4)
-
-
-def test_equal_answers_have_p_value_one():
-    assert scoring.paired_bootstrap([TWO_SLOTS] * 30, [PERFECT] * 30, [PERFECT] * 30) == 1.0
-
-
-def test_a_system_that_is_always_better_has_the_smallest_p_value():
-    rows, good, bad = [TWO_SLOTS] * 30, [PERFECT] * 30, ["None"] * 30
-    assert scoring.paired_bootstrap(rows, good, bad) == pytest.approx(1 / 1001)
-    assert scoring.paired_bootstrap(rows, bad, good) == pytest.approx(1 / 1001)
-
-
-def test_one_better_row_of_many_is_no_evidence():
-    a, b = [PERFECT] * 30, ["None"] + [PERFECT] * 29
-    assert scoring.paired_bootstrap([TWO_SLOTS] * 30, a, b) > 0.2
-
-
-def test_paired_bootstrap_refuses_a_missing_prediction():
-    with pytest.raises(ValueError, match="1 predictions for 2 rows"):
-        scoring.paired_bootstrap([NO_SLOT] * 2, ["None"] * 2, ["None"])
+def test_a_dropped_part_beside_right_ones_is_still_an_exact_match():
+    assert scoring.is_exact(TWO_SLOTS, f"{PERFECT}; oops")
+    assert scoring.score([TWO_SLOTS], [f"{PERFECT}; oops"])["exact_match"] == 1
+    assert not scoring.is_exact(TWO_SLOTS, "time: nine am; oops")
 
 
 def test_name_f1_asks_for_the_slot_and_not_for_its_words():

@@ -12,6 +12,8 @@ one token:
 
 An answered slot name that neither MASSIVE nor the gold knows becomes "?", whatever text it is.
 Where nothing is there to find and nothing was answered (0/0), precision, recall and F1 are 1.
+A row is an exact match when nothing is spurious or missed and the answer says so: "None" in any case, or at least one
+part that can be read. An empty answer or "!!!!" is no exact match, also of a row without slots; F1 cannot see it there.
 """
 
 import unicodedata
@@ -32,8 +34,8 @@ def score(rows, predictions, compat=None):
     compat: None, or "reference" for the authors' figures (see `reference`). There a line break inside
     an answer shifts later rows, and rows without a prediction count as answered "None": lengths may differ.
     Returns f1, precision, recall (micro), name_f1 (the same F1 with the words left out of the comparison: was the
-    slot found at all), exact_match (share of rows with nothing spurious or missed), rows,
-    malformed (dropped parts of answers), per_slot {slot: {precision, recall, f1, support}} and per_language
+    slot found at all), exact_match (share of rows, see above; in "reference" it takes unreadable answers for "None"),
+    rows, malformed (dropped parts of answers), per_slot {slot: {precision, recall, f1, support}} and per_language
     {locale: f1}; shares are 0..1. compat="reference" adds f1_stderr.
     Errors: ValueError without rows, for another compat, for other than one prediction per row, and for an
     annot_utt with a broken bracket.
@@ -43,12 +45,9 @@ def score(rows, predictions, compat=None):
     if compat is not None:
         raise ValueError(f'compat={compat!r}, but only None and "reference" exist; set one of them.')
     _need_one_each(rows, predictions)
-    outcomes, malformed = [], 0
-    for row, prediction in zip(rows, predictions, strict=True):
-        outcome, dropped = _outcome(row, prediction)
-        outcomes.append(outcome)
-        malformed += dropped
-    return _report(rows, outcomes, malformed)
+    _need_rows(rows)
+    outcomes, dropped = zip(*map(_outcome, rows, predictions), strict=True)
+    return _report(rows, outcomes, sum(map(_exact, outcomes, dropped)), sum(dropped))
 
 
 def score_reference_file(rows, file_text):
@@ -63,7 +62,8 @@ def score_reference_file(rows, file_text):
         _match(reference.spans(gold), reference.spans(predicted))
         for gold, predicted in zip(gold_tags, predicted_tags, strict=True)
     ]
-    report = _report(rows, outcomes, malformed, nothing=0.0)
+    exact = sum(not (spurious or missed) for _, spurious, missed in outcomes)
+    report = _report(rows, outcomes, exact, malformed, nothing=0.0)
     tokens = sum(map(len, gold_tags))
     report["f1_stderr"] = float(np.sqrt(report["f1"] * (1 - report["f1"]) / max(tokens, 1)))
     return report
@@ -78,6 +78,11 @@ def row_counts(row, prediction):
     return len(hits), len(spurious), len(missed)
 
 
+def is_exact(row, prediction):
+    """Whether one answer is an exact match. Errors: ValueError for an annot_utt with a broken bracket."""
+    return _exact(*_outcome(row, prediction))
+
+
 def micro_f1(counts, nothing=1.0):
     """F1 of summed counts.   counts: (..., 3), the last being tp, fp, fn.   Returns (...) in 0..1.
 
@@ -86,56 +91,6 @@ def micro_f1(counts, nothing=1.0):
     tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=float), -1, 0)
     denominator = 2 * tp + fp + fn
     return np.where(denominator > 0, 2 * tp / np.maximum(denominator, 1), nothing)
-
-
-def bootstrap_ci(rows_counts, resamples=1000, level=0.95, seed=0):
-    """Percentile confidence interval (low, high) of micro F1 under resampling of rows.
-
-    rows_counts: (rows, 3), the `row_counts` of each row. Rows are taken as independent; over several
-    languages, where one utterance comes back translated, the true interval is wider.
-    Errors: ValueError without rows.
-    """
-    f1 = micro_f1(_resample(rows_counts, resamples, seed))  # (resamples,)
-    low, high = np.quantile(f1, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def paired_bootstrap(rows, predictions_a, predictions_b, resamples=1000, seed=0):
-    """Two-sided p-value for "a and b have the same F1", both scored on the same resampled rows.
-
-    The share of resamples whose F1 difference strays from the observed one at least as far as that is from 0,
-    with one added to both counts: never 0, at best 1 / (resamples + 1); equal answers give 1.
-    Errors: ValueError without rows and for other than one prediction per row.
-    """
-    _need_one_each(rows, predictions_a)
-    _need_one_each(rows, predictions_b)
-    both = [
-        row_counts(row, a) + row_counts(row, b) for row, a, b in zip(rows, predictions_a, predictions_b, strict=True)
-    ]
-    observed = _difference(np.sum(both, axis=0))
-    differences = _difference(_resample(both, resamples, seed))  # (resamples,)
-    # The margin keeps sums that are equal but for rounding on the "as far" side.
-    as_far = np.abs(differences - observed) >= abs(observed) - 1e-12
-    return float((1 + as_far.sum()) / (1 + resamples))
-
-
-def _difference(counts):
-    """counts: (..., 6), a then b.   Returns (...), F1 of a less F1 of b."""
-    counts = np.asarray(counts)
-    return micro_f1(counts[..., :3]) - micro_f1(counts[..., 3:])
-
-
-def _resample(counts, resamples, seed):
-    """Sums over as many rows drawn with replacement, `resamples` times.
-
-    counts: (rows, k).   Returns (resamples, k).
-    Rows with equal counts are interchangeable: drawing how often each *kind* of row comes up has the same
-    distribution and needs no array of rows x resamples.
-    """
-    _need_rows(counts)
-    kinds, times = np.unique(np.asarray(counts), axis=0, return_counts=True)  # (kinds, k), (kinds,)
-    draws = np.random.default_rng(seed).multinomial(len(counts), times / len(counts), size=resamples)
-    return draws @ kinds  # (resamples, k)
 
 
 def _outcome(row, prediction):
@@ -147,6 +102,12 @@ def _outcome(row, prediction):
         for pairs in (massive.parse(row["annot_utt"]), answered)
     )
     return _match(gold, predicted), dropped
+
+
+def _exact(outcome, dropped):
+    """An answer of which no part could be read is no answer, also where nothing was to be found."""
+    hits, spurious, missed = outcome
+    return not (spurious or missed or (dropped and not hits))
 
 
 def _comparable(words, without_spaces):
@@ -166,9 +127,11 @@ def _match(gold, predicted):
     return tuple(hits), tuple(spurious), tuple(slot for slot, _ in missed)
 
 
-def _report(rows, outcomes, malformed, nothing=1.0):
-    """The figures of `score` from one (hits, spurious, missed) per row; `nothing` is what 0/0 counts as."""
-    _need_rows(rows)
+def _report(rows, outcomes, exact, malformed, nothing=1.0):
+    """The figures of `score` from one (hits, spurious, missed) per row; `nothing` is what 0/0 counts as.
+
+    exact: how many rows are exact matches.   malformed: dropped parts of answers.
+    """
     known = massive.SLOTS.union(slot for hits, _, missed in outcomes for slot in hits + missed) - {""}
     tag = {slot: f"B-{slot}" for slot in known}
     gold_tags, predicted_tags = [], []
@@ -187,7 +150,7 @@ def _report(rows, outcomes, malformed, nothing=1.0):
         "name_f1": float(micro_f1(_name_counts(outcomes), nothing)),
         "precision": precision,
         "recall": recall,
-        "exact_match": float((counts[:, 1:].sum(axis=1) == 0).mean()),
+        "exact_match": exact / len(rows),
         "rows": len(rows),
         "malformed": malformed,
         "per_slot": per_slot,
