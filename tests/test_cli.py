@@ -12,7 +12,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from midalign import cli
+from midalign import __version__, cli
 from midalign.data.demo import corpus
 from midalign.evaluation import answers as answers_module
 from midalign.evaluation.generation import generate_batches
@@ -152,11 +152,46 @@ def test_a_file_that_does_not_fit_is_one_sentence(midalign, write, name, lines, 
     assert err.startswith("error: ") and message in err and err.count("\n") == 1
 
 
-def test_score_needs_neither_torch_nor_trl():
-    code = "import sys, midalign.cli; sys.exit(str({'torch', 'trl', 'transformers'} & set(sys.modules) or ''))"
-    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+LOADED = """
+import sys
+from midalign import cli
+libraries = {"torch", "trl", "transformers"}
+more = {"datasets", "pandas", "numpy", "sklearn"}
+for verb, heavy in (
+    (["--help"], libraries | more),
+    (["score", "--help"], libraries | more),
+    (["score", sys.argv[1], "--locale", "de", "--data", "demo"], libraries),
+):
+    sys.argv = ["midalign", *verb]
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code
+    assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+
+
+def test_help_loads_nothing_heavy_and_score_no_torch(write):
+    """What --help costs are its imports."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, write("plain.txt", GOLD)],
+        env={"PYTHONPATH": str(Path(cli.__file__).parents[2])},
+        capture_output=True,
+        text=True,
+    )
     assert done.stderr.strip() == ""
+    assert "100.00 %" in done.stdout
+
+
+def test_the_version_is_that_of_the_package(midalign):
+    assert midalign("--version")[:2] == (0, f"midalign {__version__}\n")
+
+
+def test_verbs_are_completed(midalign, monkeypatch):
+    monkeypatch.setenv("_MIDALIGN_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "midalign pr")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert midalign()[1].split() == ["preview"]
 
 
 def parrot_that_says(parrot, folder, **answers):

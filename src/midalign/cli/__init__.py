@@ -1,19 +1,21 @@
 """`midalign <verb>`: everything that is not training.
 
-Heavy imports wait until a verb needs them: `midalign --help` and `midalign score` need no torch.
+Heavy imports wait until a verb runs: `midalign --help` and completion load none, `midalign score` no torch.
 """
 
 import sys
 
 from midalign.cli import bench, evaluation, preview, scores  # noqa: F401  each adds its verbs
 from midalign.cli.app import app
+from midalign.console import program
 from midalign.errors import MidalignError
 
 
 def main():
     """The console script. One sentence and the error's exit code when it cannot go on."""
-    try:
-        app()
-    except MidalignError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    with program():
+        try:
+            app(prog_name="midalign")
+        except MidalignError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)

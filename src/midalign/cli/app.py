@@ -5,16 +5,31 @@ from typing import Annotated
 
 import typer
 
+import midalign
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
-    help="Everything that is not training.",
 )
 
 HUB, REVISION = "AmazonScience/massive", "refs/convert/parquet"
 Data = Annotated[str, typer.Option(help="Rows: a folder, a hub data set or `demo`, as task_data in a recipe.")]
 Revision = Annotated[str, typer.Option(help="Revision of a hub data set.")]
+
+
+def _version(wanted: bool):
+    if wanted:
+        print(f"midalign {midalign.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+):
+    """Everything that is not training."""
 
 
 class Dtype(StrEnum):

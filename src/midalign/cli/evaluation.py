@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from midalign.cli.app import HUB, REVISION, Dtype, app
-from midalign.data.reading import find_locale, task_rows
-from midalign.data.streams import sample
+from midalign.console import console
 from midalign.errors import InputError
-from midalign.tasks.slots import massive
 
 
 @app.command()
@@ -55,7 +52,8 @@ def evaluate(
     groups = _groups(named, rows_by_locale, supervised, aligned)
     models = {run.name: fingerprint(run) for run in everyone}
     answers = {}
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console()) as progress:
         total = sum(map(len, rows_by_locale.values()))
         bars = {name: progress.add_task(name, total=total) for name in names}
         for run in everyone:
@@ -71,7 +69,7 @@ def evaluate(
     baseline = (named if len(named) > 1 else everyone)[0].name
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
     result = write_report(output, rows_by_locale, answers, groups, baseline, record)
-    Console().print(table(result), *notes(result), sep="\n\n")
+    console().print(table(result), *notes(result), sep="\n\n")
     print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
 
 
@@ -82,11 +80,15 @@ def _recipe(named):
 
 def _split(values):
     """["en,sw", "cy"] -> the locales meant."""
+    from midalign.data.reading import find_locale
+
     return [find_locale(name.strip()) for value in values for name in value.split(",")]
 
 
 def source_of(named, locales, data, revision):
     """(locales, data, revision): as given, else of the first recipe, else the paper's and the hub's."""
+    from midalign.tasks.slots import massive
+
     recipe = _recipe(named)
     if locales:
         locales = _split(locales)
@@ -98,6 +100,9 @@ def source_of(named, locales, data, revision):
 
 def _rows(locales, data, revision, count):
     """({locale: test rows}, where they are from)."""
+    from midalign.data.reading import task_rows
+    from midalign.data.streams import sample
+
     locales = list(dict.fromkeys(locales))
     rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
     content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
@@ -110,6 +115,7 @@ def _groups(named, locales, supervised, aligned):
     """{locale: its part in training}."""
     from midalign.evaluation.transfer import group_of
     from midalign.models.runs import aligned_languages
+    from midalign.tasks.slots import massive
 
     recipe = _recipe(named)
     supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED

@@ -4,10 +4,10 @@ from enum import Enum
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from midalign.cli.app import app
 from midalign.compatibility import ENGINES
+from midalign.console import show
 
 Engine = Enum("Engine", {name: name for name in ENGINES}, type=str)
 
@@ -25,4 +25,4 @@ def preview(
 
     engine = engine.value if engine else "ddp" if processes > 1 else "single"
     for part in preview_recipe([recipe, *context.args], gpu, engine, processes):
-        Console().print(part, highlight=False)
+        show(part)

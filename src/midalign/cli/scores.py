@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from midalign.cli.app import HUB, REVISION, Data, Revision, app
-from midalign.data.reading import find_locale, task_rows
+from midalign.console import show
 from midalign.errors import InputError
-from midalign.evaluation import statistics
-from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
-from midalign.tasks.slots import scoring
 
 
 class Partition(StrEnum):
@@ -43,6 +39,10 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures, per slot too, as JSON.")] = False,
 ):
     """Score a file of MASSIVE slot predictions made anywhere."""
+    from midalign.data.reading import find_locale, task_rows
+    from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
+    from midalign.tasks.slots import scoring
+
     rows = task_rows(data, find_locale(locale), partition.value, revision)
     if compat is None:
         report = _own_report(rows, predictions, against)
@@ -55,11 +55,15 @@ def score(
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        Console().print(_score_table(report))
+        show(_score_table(report))
 
 
 def _own_report(rows, predictions, against):
     """The report of `scoring.score` with f1_ci, and with --against also f1_against, gain, gain_ci, p and p_method."""
+    from midalign.evaluation import statistics
+    from midalign.evaluation.predictions import read_predictions
+    from midalign.tasks.slots import scoring
+
     answered, answers = read_predictions(predictions, rows)
     report = scoring.score(answered, answers)
     counts = list(map(scoring.row_counts, answered, answers))  # (rows, 3)
@@ -92,6 +96,8 @@ def _score_table(report):
 
 
 def _interval(interval, rows):
+    from midalign.evaluation import statistics
+
     if interval is None:
         return statistics.no_interval(rows)
     return "95 % interval over rows {:.2f} to {:.2f}".format(*(100 * end for end in interval))

@@ -1,0 +1,5 @@
+"""`python -m midalign`, the same as `midalign`."""
+
+from midalign.cli import main
+
+main()
