@@ -1,0 +1,216 @@
+"""LoRA adapters as tensors: read what PEFT writes, write what PEFT, vLLM and transformers read.
+
+An adapter adds to the weight W of a module, (out, in), the update `scale * B @ A` with A (r, in) and B (out, r). For an
+embedding it is the same product, transposed.   Legend: r rank.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from peft.utils.other import get_pattern_key
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from midalign.errors import InputError
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+PREFIX = "base_model.model."
+# What wrappers leave in the names of tensors that were saved without PEFT's own `save_pretrained`.
+WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.")
+FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
+COPY = re.compile(r"(?P<module>(?:.+\.)?(?:embed_tokens|lm_head|wte|embed_in|embed_out))(?:\.base_layer)?\.weight")
+# Keys of adapter_config.json that say nothing about the update, or that the update below takes into account.
+UNDERSTOOD = frozenset(
+    """
+    peft_type peft_version auto_mapping base_model_name_or_path revision task_type inference_mode r lora_alpha
+    use_rslora rank_pattern alpha_pattern fan_in_fan_out lora_dropout target_modules exclude_modules
+    layers_to_transform layers_pattern megatron_core eva_config runtime_config init_lora_weights qalora_group_size
+    """.split()
+)
+REFUSED = {
+    "use_dora": "DoRA's update is no sum: it rescales the whole weight",
+    "modules_to_save": "it holds whole weights beside LoRA",
+    "bias": "it holds trained biases",
+    "lora_bias": "it holds trained biases",
+    "layer_replication": "its layers are not those of the base model",
+    "alora_invocation_tokens": "it is active for some tokens only",
+    "trainable_token_indices": "it holds whole embeddings of some tokens",
+    "target_parameters": "it changes parameters of experts, not modules",
+}
+# These inits take a part out of the base weights, and the adapter belongs to what is left of them.
+CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
+VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+VLLM_DEFAULT_RANK = 16
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The updates of one LoRA adapter.
+
+    updates: {module path in the base model: (A, B, scale)}.   embeddings: the paths that are embeddings.
+    copies: {module path: weight}, the base model's own, which PEFT saves along where an adapter touches embeddings.
+    base: name or folder of the model it was trained on.   revision: of it, or None.
+    """
+
+    folder: Path
+    base: str
+    revision: str | None
+    fan_in_fan_out: bool
+    updates: dict
+    embeddings: frozenset
+    copies: dict
+
+
+def read_adapter(folder):
+    """The LoRA adapter of a PEFT folder, whoever trained it.   Safetensors only.
+
+    Raises InputError for one that cannot be read, is not LoRA, or whose update is not `scale * B @ A` alone.
+    """
+    folder = Path(folder)
+    config = _config(folder)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{folder / WEIGHTS} cannot be read ({error}); only safetensors are loaded: save the adapter as such."
+        ) from error
+    factors, embeddings, copies = {}, set(), {}
+    for key, tensor in tensors.items():
+        name = WRAPPERS.sub("", key).removeprefix(PREFIX)
+        copy, found = COPY.fullmatch(name), FACTOR.fullmatch(name)
+        if copy:
+            copies[copy["module"]] = tensor
+            continue
+        if not found or tensor.dim() != 2:
+            raise InputError(f"{folder} holds {key}, which is no factor of a LoRA update; only LoRA can be merged.")
+        factors.setdefault(found["module"], {})[found["side"]] = tensor
+        if found["embedding"]:
+            embeddings.add(found["module"])
+    if not factors:
+        raise InputError(f"{folder / WEIGHTS} holds no LoRA tensors; name a trained adapter.")
+    updates = {module: _update(folder, config, module, sides) for module, sides in sorted(factors.items())}
+    return Adapter(
+        folder,
+        config["base_model_name_or_path"],
+        config.get("revision"),
+        bool(config.get("fan_in_fan_out")),
+        updates,
+        frozenset(embeddings),
+        copies,
+    )
+
+
+def _config(folder):
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        kind, base = config["peft_type"], config["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / CONFIG} is not what PEFT writes; name the folder of an adapter.") from error
+    if kind != "LORA":
+        raise InputError(f"{folder} is a {kind} adapter; only LoRA can be merged.")
+    if not base:
+        raise InputError(f"{folder / CONFIG} has no base_model_name_or_path; write the base model there.")
+    if str(config.get("init_lora_weights", "")).startswith(CHANGES_BASE):
+        raise InputError(
+            f"{folder} was started by {config['init_lora_weights']}, which changes the base weights; save it with "
+            "PEFT's path_initial_model_for_weight_conversion first."
+        )
+    usual = LoraConfig().to_dict()
+    for key, value in config.items():
+        if key in UNDERSTOOD or not value or value == usual.get(key):
+            continue
+        reason = REFUSED.get(key, "we do not know what that does to the update")
+        raise InputError(f"{folder} cannot be merged, {key} is {value!r}: {reason}.")
+    return config
+
+
+def _update(folder, config, module, sides):
+    """(A, B, scale) of one module, scale as PEFT computes it."""
+    if len(sides) < 2:
+        raise InputError(f"{folder} holds half an update for {module}; save the adapter anew.")
+    down, up = sides["A"], sides["B"]
+    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
+    rank = ranks.get(get_pattern_key(ranks.keys(), module), config["r"])
+    if not (down.shape[0] == up.shape[1] == rank):
+        raise InputError(
+            f"{folder}: {module} has rank {down.shape[0]} and {up.shape[1]}, but {CONFIG} says {rank}; save it anew."
+        )
+    if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+        raise InputError(f"{folder}: {module} has weights that are not finite; train it anew.")
+    alpha = alphas.get(get_pattern_key(alphas.keys(), module), config["lora_alpha"])
+    return down, up, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def write_adapter(folder, factors, task, align, base, depth):
+    """A plain PEFT folder of one rank whose scale is 1.   Returns the rank.
+
+    factors: {module: (A, B)}; those of a lower rank are filled up with zeros, since servers take one rank for all.
+    task, align: the Adapters that the modules are from.   base: name or folder of the base model.   depth: its layers.
+    """
+    rank = max(down.shape[0] for down, _ in factors.values())
+    tensors = {}
+    for module, (down, up) in factors.items():
+        more = rank - down.shape[0]
+        kind, end = ("embedding_", "") if module in task.embeddings | align.embeddings else ("", ".weight")
+        for side, tensor, rows in (("A", down, (0, 0, 0, more)), ("B", up, (0, more))):
+            tensors[f"{PREFIX}{module}.lora_{kind}{side}{end}"] = torch.nn.functional.pad(tensor, rows).contiguous()
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        target_modules=_targets(factors, depth),
+        fan_in_fan_out=task.fan_in_fan_out,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=base,
+        revision=task.revision,
+        inference_mode=True,
+    )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    config.save_pretrained(folder)
+    return rank
+
+
+def _targets(modules, depth):
+    """Names of the modules as short as they may be: `q_proj` where every layer has it, else whole paths."""
+    layers = {}
+    for module in modules:
+        layers.setdefault(module.rpartition(".")[2], set()).add(layer_of(module))
+    everywhere = all(of_one == set(range(depth)) for of_one in layers.values())
+    return sorted(layers) if everywhere else sorted(modules)
+
+
+def layer_of(module):
+    """The number of the decoder layer that a module path is in, None outside of the layers."""
+    found = re.search(r"(?:^|\.)(?:layers|h)\.(\d+)\.", module)
+    return int(found[1]) if found else None
+
+
+def server_notes(folder):
+    """Sentences about what servers (vLLM's documentation of LoRA adapters) refuse in the adapter of a folder."""
+    config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
+    names = list(load_file(Path(folder) / WEIGHTS))
+    rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
+    notes = []
+    if rank > max(VLLM_RANKS):
+        notes.append(f"rank {rank}: vLLM serves at most {max(VLLM_RANKS)}; merge with --rank, or export")
+    elif rank > VLLM_DEFAULT_RANK:
+        least = next(allowed for allowed in VLLM_RANKS if allowed >= rank)
+        notes.append(f"rank {rank}: start vLLM with --max-lora-rank {least}")
+    if config.get("rank_pattern") or config.get("alpha_pattern"):
+        notes.append("rank_pattern or alpha_pattern: vLLM takes one rank and one alpha for all modules; export instead")
+    if config.get("use_dora"):
+        notes.append("DoRA: vLLM does not serve it; export instead")
+    if config.get("modules_to_save") or any("lora_" not in name for name in names):
+        notes.append("whole weights beside LoRA: vLLM does not serve them; export instead")
+    if any("lm_head" in name or "embed_tokens" in name for name in names):
+        notes.append("lm_head or embed_tokens: not every server takes LoRA there; export instead")
+    touched = {layer_of(name) for name in names} - {None}
+    if touched and touched != set(range(max(touched) + 1)):
+        notes.append("layers without an update between others: fine for PEFT and vLLM, not for every converter")
+    return notes
