@@ -5,7 +5,7 @@ Heavy imports wait until a verb runs: `midalign --help` and completion load none
 
 import sys
 
-from midalign.cli import bench, evaluation, preview, scores  # noqa: F401  each adds its verbs
+from midalign.cli import bench, evaluation, merging, preview, scores  # noqa: F401  each adds its verbs
 from midalign.cli.app import app
 from midalign.console import program
 from midalign.errors import MidalignError

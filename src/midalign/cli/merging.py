@@ -1,0 +1,160 @@
+"""`midalign merge` and `midalign export`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from midalign.cli.app import Dtype, app
+from midalign.errors import InputError
+
+
+class Method(StrEnum):
+    """How two updates become one."""
+
+    sum = "sum"
+    slerp = "slerp"
+    swap = "swap"
+    ties = "ties"
+    dare = "dare"
+
+
+class Format(StrEnum):
+    """Of an exported model."""
+
+    safetensors = "safetensors"
+    gguf = "gguf"
+
+
+class Outtype(StrEnum):
+    """Precision of a GGUF file."""
+
+    f32 = "f32"
+    f16 = "f16"
+    bf16 = "bf16"
+    q8_0 = "q8_0"
+
+
+WORDS = {True: "yes", False: "no: do not use the file", None: "not compared: llama-cpp-python is not installed"}
+
+
+@app.command()
+def merge(
+    task: Annotated[str, typer.Option(help="Adapter that knows the task: a folder, or a trained recipe.")],
+    align: Annotated[str, typer.Option(help="Adapter that knows the languages (align_schedule: align_only).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the merged adapter.")],
+    weights: Annotated[tuple[float, float], typer.Option(help="Of the task's and the alignment's update.")] = (1, 1),
+    method: Annotated[
+        Method, typer.Option(help="sum and slerp of the updates; swap layers; ties and dare drop entries.")
+    ] = Method.sum,
+    borders: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="swap: the task's update in layers FIRST to LAST - 1, the alignment's in the others."),
+    ] = None,
+    density: Annotated[float | None, typer.Option(help="ties and dare: the share of entries that is kept.")] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Cut to this rank; exact, the ranks add up, when unset.")
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.float32,
+    base: Annotated[str | None, typer.Option(help="The base model, where the adapters name two.")] = None,
+    logits: Annotated[bool, typer.Option(help="Compare logits on the base model, in float32.")] = True,
+):
+    """Give a task adapter the languages of an alignment adapter, without training.
+
+    Writes a plain PEFT folder. Its update is the weighted sum of both, to the last digit float32 has; --rank makes it
+    smaller and prints what that costs. `midalign evaluate OUT TASK` says what it brought.
+    """
+    from midalign.models.merged import merge as merge_adapters
+
+    record = merge_adapters(
+        _adapter(task),
+        _adapter(align),
+        output,
+        method.value,
+        weights,
+        borders=borders,
+        density=density,
+        rank=rank,
+        dtype=dtype.value,
+        base=base,
+        check_logits=logits,
+    )
+    rows = [("rank", str(record["rank"])), ("relative error of the update", f"{record['relative_error']:.1e}")]
+    if record["logits"]:
+        gap, largest = record["logits"]["largest_gap"], record["logits"]["largest_logit"]
+        rows.append(("largest difference of a logit", f"{gap:.1e} (the largest logit is {largest:.1f})"))
+    _print(output, rows, record["notes"])
+
+
+def _adapter(run):
+    from midalign.models.runs import find_run
+
+    found = find_run(run)
+    if not found.adapter:
+        raise InputError(f"{run} is a whole model; merge takes two LoRA adapters of one base.")
+    return found.adapter
+
+
+def _print(output, rows, notes):
+    table = Table(show_header=False, title=str(output), title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    for note in notes:
+        table.add_row("note", note)
+    Console().print(table)
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A trained recipe, an adapter folder, or a model.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the model.")],
+    dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.bfloat16,
+    rows: Annotated[int, typer.Option(min=0, help="Prompts that both answer.")] = 24,
+    data: Annotated[str | None, typer.Option(help="Their rows; else the recipe's, else the embedded corpus.")] = None,
+    locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    format: Annotated[Format, typer.Option(help="gguf adds model.gguf and a Modelfile.")] = Format.safetensors,
+    converter: Annotated[Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py.")] = None,
+    outtype: Annotated[Outtype, typer.Option(help="Of the GGUF file.")] = Outtype.bf16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
+):
+    """Write a run as one plain model, for vLLM, transformers or llama.cpp, and check that it still is the run.
+
+    The adapter goes into the unquantised base in float32, then the weights are cast. Before the folder is put in its
+    place, its logits and its answers to --rows prompts are compared with the run's: printed, and in export.json.
+    """
+    from midalign.models import gguf
+    from midalign.models.export import export as export_run
+    from midalign.models.runs import find_run
+
+    script = gguf.find_converter(converter) if format is Format.gguf else None
+    found = find_run(run)
+    chats = _chats(found, data, locales, revision, rows)
+    record = export_run(found, output, chats, dtype.value, batch_size, max_new_tokens)
+    gap, largest = record["logits"]["largest_gap"], record["logits"]["largest_logit"]
+    lines = [("largest difference of a logit", f"{gap:.1e} (the largest logit is {largest:.1f})")]
+    if chats:
+        lines.append(("equal answers", f"{100 * record['answers']['equal']:.1f} % of {len(chats)}"))
+    if script:
+        same = gguf.write(output, script, outtype.value)
+        lines.append(("GGUF cuts a prompt like the tokenizer", WORDS[same]))
+    _print(output, lines, record["adapter_notes"])
+
+
+def _chats(run, data, locales, revision, count):
+    """`count` prompts, the first test rows of every locale in turn."""
+    from midalign.cli.evaluation import source_of
+    from midalign.data.demo import corpus
+    from midalign.data.reading import task_rows
+    from midalign.tasks.slots import massive
+
+    if not (data or run.data):
+        data, locales = "demo", locales or list(corpus.DEMO_LOCALES)
+    names, data, revision = source_of([run], locales, data, revision)
+    each = [task_rows(data, name, "test", revision) for name in dict.fromkeys(names)] if count else []
+    turns = (rows[i] for i in range(max(map(len, each), default=0)) for rows in each if i < len(rows))
+    return [massive.messages(row) for row, _ in zip(turns, range(count), strict=False)]
