@@ -2,6 +2,9 @@
 
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -335,3 +338,13 @@ def test_sample_sentences_have_logits_one_by_one(base, tokenizer):
     assert len(set(sentences)) == 7
     found = logits(model, tokenizer, sentences)
     assert [len(each) for each in found] == [len(tokenizer(text)["input_ids"]) for text in sentences]
+
+
+@pytest.mark.slow
+def test_adapters_of_an_8b_model_are_merged_exactly(tmp_path):
+    # Llama 3 8B's shapes, random factors; the command and its figures are in docs/merging.md.
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("merge_8b.py")), str(tmp_path)], capture_output=True, text=True
+    )
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["relative_error"] < 1e-6 and figures["modules"] == 224

@@ -1,14 +1,16 @@
 """`midalign merge` and `midalign export`."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
-from midalign.cli.app import Dtype, app
+from midalign.cli.app import HUB, REVISION, Data, Dtype, Revision, app
 from midalign.errors import InputError
 
 
@@ -55,38 +57,66 @@ def merge(
         typer.Option(help="swap: the task's update in layers FIRST to LAST - 1, the alignment's in the others."),
     ] = None,
     density: Annotated[float | None, typer.Option(help="ties and dare: the share of entries that is kept.")] = None,
-    rank: Annotated[
-        int | None, typer.Option(min=1, help="Cut to this rank; exact, the ranks add up, when unset.")
-    ] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Cut to this rank; the ranks add up when unset.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.float32,
     base: Annotated[str | None, typer.Option(help="The base model, where the adapters name two.")] = None,
     logits: Annotated[bool, typer.Option(help="Compare logits on the base model, in float32.")] = True,
+    sweep: Annotated[
+        str | None, typer.Option(help="Weights of the alignment's update to try on development rows: 0.3,0.5,1.")
+    ] = None,
+    data: Data = HUB,
+    revision: Revision = REVISION,
+    locales: Annotated[list[str] | None, typer.Option("--locale", help="sweep: sw,cy or repeated.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="sweep: development rows of each locale.")] = 200,
 ):
     """Give a task adapter the languages of an alignment adapter, without training.
 
     Writes a plain PEFT folder. Its update is the weighted sum of both, to the last digit float32 has; --rank makes it
-    smaller and prints what that costs. `midalign evaluate OUT TASK` says what it brought.
+    smaller and prints what that costs. With --sweep the alignment's weight is the one whose answers to validation rows
+    are best on average; what was tried stays in OUTPUT-sweep. `midalign evaluate OUTPUT TASK` says what it brought.
     """
     from midalign.models.merged import merge as merge_adapters
+    from midalign.models.merged import new_folder
 
-    record = merge_adapters(
-        _adapter(task),
-        _adapter(align),
-        output,
-        method.value,
-        weights,
-        borders=borders,
-        density=density,
-        rank=rank,
-        dtype=dtype.value,
-        base=base,
-        check_logits=logits,
-    )
-    rows = [("rank", str(record["rank"])), ("relative error of the update", f"{record['relative_error']:.1e}")]
+    new_folder(output)
+    task, align = _adapter(task), _adapter(align)
+    options = {"rank": rank, "dtype": dtype.value, "base": base, "check_logits": logits}
+    if sweep:
+        if method is not Method.sum or not locales:
+            raise InputError("--sweep tries weights of a sum on rows of languages; leave --method out, give --locale.")
+        weights = (1.0, _best_weight(task, align, output, sweep, data, revision, locales, rows, options))
+    record = merge_adapters(task, align, output, method.value, weights, borders=borders, density=density, **options)
+    lines = [("rank", str(record["rank"])), ("relative error of the update", f"{record['relative_error']:.1e}")]
     if record["logits"]:
         gap, largest = record["logits"]["largest_gap"], record["logits"]["largest_logit"]
-        rows.append(("largest difference of a logit", f"{gap:.1e} (the largest logit is {largest:.1f})"))
-    _print(output, rows, record["notes"])
+        lines.append(("largest difference of a logit", f"{gap:.1e} (the largest logit is {largest:.1f})"))
+    _print(output, lines, record["notes"])
+
+
+def _best_weight(task, align, output, sweep, data, revision, locales, count, options):
+    """The alignment's weight with the best mean F1 on validation rows; prints what was tried."""
+    from midalign.data.reading import find_locale, task_rows
+    from midalign.data.streams import sample
+    from midalign.models.sweep import sweep as try_weights
+
+    try:
+        weights = [float(weight) for weight in sweep.split(",")]
+    except ValueError as error:
+        raise InputError(f"--sweep {sweep}: give numbers with commas between them, such as 0.3,0.5,1.") from error
+    names = list(dict.fromkeys(find_locale(name.strip()) for value in locales for name in value.split(",")))
+    rows = {name: sample(task_rows(data, name, "validation", revision), count) for name in names}
+    with Progress() as progress:
+        bar = progress.add_task("answers", total=len(weights) * sum(map(len, rows.values())))
+        folder = output.with_name(f"{output.name}-sweep")
+        result = try_weights(task, align, folder, weights, rows, advance=partial(progress.advance, bar), **options)
+    table = Table(title=f"slot F1 on {count} validation rows of each locale, percent", title_justify="left")
+    for column in ("weight of the alignment", *names, "mean"):
+        table.add_column(column, justify="right")
+    for weight, scores in result["weights"].items():
+        cells = [f"{100 * scores[name]:.1f}" for name in (*names, "mean")]
+        table.add_row(f"{weight:g}", *cells, style="bold" if weight == result["chosen"] else None)
+    Console().print(table)
+    return result["chosen"]
 
 
 def _adapter(run):

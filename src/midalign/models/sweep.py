@@ -1,0 +1,46 @@
+"""The weight of an alignment update, chosen on development rows."""
+
+import json
+import statistics
+from functools import partial
+
+from midalign.errors import InputError
+from midalign.evaluation.answers import answer
+from midalign.models.merged import merge
+from midalign.models.runs import find_run, fingerprint, load_run
+from midalign.tasks.slots import scoring
+
+TABLE = "sweep.json"
+
+
+def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128, advance=lambda n: None, **options):
+    """Merge with every weight of the alignment's update, answer the rows, and name the weight with the best mean F1.
+
+    task, align: adapter folders.   output: a folder for adapters, answers and sweep.json; its answers are used again.
+    weights: of the alignment's update; the task's is 1.   rows: {locale: development rows}.
+    advance(n): called after every n answers.   options: of `merged.merge`.
+    Returns {"chosen": weight, "weights": {weight: {locale: F1, "mean": F1}}}, shares 0..1; equals: the smaller.
+    """
+    if not weights or len(set(weights)) < len(weights):
+        raise InputError(f"found weights {weights} to try; give some, each once.")
+    table = {}
+    for weight in sorted(weights):
+        folder = output / f"weight-{weight:g}"
+        if not folder.is_dir():
+            merge(task, align, folder, weights=(1.0, weight), **options)
+        run = find_run(str(folder))
+        answers = answer(
+            rows,
+            output / f"answers-{weight:g}",
+            fingerprint(run),
+            partial(load_run, run),
+            batch_size,
+            max_new_tokens,
+            advance,
+        )
+        scores = {locale: scoring.score(some, answers[locale])["f1"] for locale, some in rows.items()}
+        table[weight] = {**scores, "mean": statistics.mean(scores.values())}
+    chosen = max(table, key=lambda weight: (table[weight]["mean"], -weight))
+    result = {"chosen": chosen, "rows": {locale: len(some) for locale, some in rows.items()}, "weights": table}
+    (output / TABLE).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
