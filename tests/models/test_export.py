@@ -147,7 +147,8 @@ def test_an_occupied_folder_is_left_alone(run, tmp_path):
 
 
 def test_a_template_of_turns_is_read_off_it(tokenizer):
-    around, header = gguf.turns(tokenizer)
+    around, default, header = gguf.turns(tokenizer)
+    assert default == ""
     assert around == {role: (f"<|im_start|>{role}\n", "<|im_end|>\n") for role in ("system", "user", "assistant")}
     assert header == "<|im_start|>assistant\n"
 
@@ -157,6 +158,23 @@ def test_the_modelfile_writes_what_the_template_writes(tokenizer):
     assert text.startswith('FROM ./model.gguf\nTEMPLATE """{{- range .Messages }}')
     assert '{{- if eq .Role "user" }}{{ "<|im_start|>user\\n" }}{{ .Content }}{{ "<|im_end|>\\n" }}{{- end }}' in text
     assert text.endswith('PARAMETER stop "<|im_end|>"\n')
+
+
+def with_template(tokenizer, template):
+    tokenizer = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token=tokenizer.eos_token)
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def test_a_default_system_prompt_is_written_where_there_is_none(tokenizer):
+    default = "{% if messages[0].role != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}"
+    kind = with_template(tokenizer, default + tokenizer.chat_template)
+    around, written, _ = gguf.turns(kind)
+    assert written == "<|im_start|>system\nBe kind.<|im_end|>\n"
+    assert around == gguf.turns(tokenizer)[0]
+    assert '{{- if not .System }}{{ "<|im_start|>system\\nBe kind.<|im_end|>\\n" }}{{- end }}' in gguf.modelfile(
+        kind, []
+    )
 
 
 CLEVER = {
@@ -170,10 +188,8 @@ CLEVER = {
 
 @pytest.mark.parametrize("template", CLEVER.values(), ids=CLEVER.keys())
 def test_a_template_that_does_more_is_refused(tokenizer, template):
-    tokenizer = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token=tokenizer.eos_token)
-    tokenizer.chat_template = template
     with pytest.raises(InputError, match="write the Modelfile by hand"):
-        gguf.modelfile(tokenizer, ["</s>"])
+        gguf.modelfile(with_template(tokenizer, template), ["</s>"])
 
 
 def test_without_a_converter_its_installation_is_said(tmp_path, monkeypatch):

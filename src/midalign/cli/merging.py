@@ -40,9 +40,6 @@ class Outtype(StrEnum):
     q8_0 = "q8_0"
 
 
-WORDS = {True: "yes", False: "no: do not use the file", None: "not compared: llama-cpp-python is not installed"}
-
-
 @app.command()
 def merge(
     task: Annotated[str, typer.Option(help="Adapter that knows the task: a folder, or a trained recipe.")],
@@ -170,8 +167,7 @@ def export(
     if chats:
         lines.append(("equal answers", f"{100 * record['answers']['equal']:.1f} % of {len(chats)}"))
     if script:
-        same = gguf.write(output, script, outtype.value)
-        lines.append(("GGUF cuts a prompt like the tokenizer", WORDS[same]))
+        lines += gguf.write(output, script, outtype.value)
     _print(output, lines, record["adapter_notes"])
 
 

@@ -19,6 +19,7 @@ INSTRUCTION = (
     f"llama.cpp/{CONVERTER}"
 )
 MODEL, MODELFILE = "model.gguf", "Modelfile"
+WORDS = {True: "yes", False: "no: do not use the file", None: "not compared: llama-cpp-python is not installed"}
 MARKS = ("\ue001", "\ue002", "\ue003")  # private use: no template writes them
 
 
@@ -39,32 +40,42 @@ def to_gguf(folder, converter, outtype):
         raise InputError(f"llama.cpp's converter refuses {folder}: {last}; the safetensors in it are whole.")
 
 
-def turns(tokenizer):
-    """What the chat template writes around each turn: {role: (before, after)} and the header of an answer.
+ROLES = ("system", "user", "assistant")
 
-    Returns (dict, str), BOS left out. Raises InputError for a template that does more than write turn after turn.
+
+def turns(tokenizer):
+    """What the chat template writes around each turn: ({role: (before, after)}, default system turn, answer's header).
+
+    Without the BOS that llama.cpp adds. Raises InputError for a template that does more than write turn after turn.
     """
 
     def render(messages, **kwargs):
-        text = tokenizer.apply_chat_template(messages, tokenize=False, **kwargs)
-        return text.removeprefix(tokenizer.bos_token or "")
+        return _without_bos(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, **kwargs))
+
+    def built(messages, system):
+        return system + "".join(around[m["role"]][0] + m["content"] + around[m["role"]][1] for m in messages)
 
     system, user, answer = ({"role": role, "content": mark} for role, mark in zip(ROLES, MARKS, strict=True))
-    again = {"role": "user", "content": MARKS[0]}
-    whole = render([user, answer, again])
-    before, between, after_answer, after = _split(whole, [MARKS[1], MARKS[2], MARKS[0]])
-    header = render([user], add_generation_prompt=True).partition(MARKS[1])[2]
-    found = {"user": (before, after), "assistant": (between.removeprefix(after), after_answer.removesuffix(before))}
-    with_system = render([system, user])
-    lead, middle, tail = _split(with_system, [MARKS[0], MARKS[1]])
-    found["system"] = (lead, middle.removesuffix(before))
-    rebuilt = "".join(found[m["role"]][0] + m["content"] + found[m["role"]][1] for m in (system, user, answer, again))
-    if rebuilt != render([system, user, answer, again]) or not header.startswith(after) or tail != after:
-        raise InputError("this chat template does more than write one turn after another; write the Modelfile by hand.")
-    return found, header.removeprefix(after)
+    lead, middle, after_user = _split(render([system, user]), MARKS[:2])
+    before_user = middle.removeprefix(after_user)  # every turn ends in the same way
+    first, between, after_answer, _ = _split(render([user, answer, user]), (*MARKS[1:], MARKS[1]))
+    around = {
+        "system": (lead, middle.removesuffix(before_user)),
+        "user": (before_user, after_user),
+        "assistant": (between.removeprefix(after_user), after_answer.removesuffix(before_user)),
+    }
+    default = first.removesuffix(before_user)
+    header = render([user], add_generation_prompt=True).partition(MARKS[1])[2].removeprefix(after_user)
+    chats = ([system, user, answer, user], ""), ([user, answer, user, answer, user], default)
+    if any(built(*chat) != render(chat[0]) for chat in chats):
+        raise InputError("this chat template does more than write turn after turn; write the Modelfile by hand")
+    return around, default, header
 
 
-ROLES = ("system", "user", "assistant")
+def _without_bos(tokenizer, text):
+    """A rendered chat without the BOS that llama.cpp will add, as the tokenizer does to plain text."""
+    adds_one = tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return text.removeprefix(tokenizer.bos_token) if adds_one else text
 
 
 def _split(text, marks):
@@ -72,19 +83,20 @@ def _split(text, marks):
     for mark in marks:
         part, found, text = text.partition(mark)
         if not found:
-            raise InputError("this chat template leaves a message out; write the Modelfile by hand.")
+            raise InputError("this chat template leaves a message out; write the Modelfile by hand")
         parts.append(part)
     return [*parts, text]
 
 
 def modelfile(tokenizer, stop):
-    """The text of an Ollama Modelfile; BOS is llama.cpp's to add.   stop: texts that end an answer."""
-    around, header = turns(tokenizer)
+    """The text of an Ollama Modelfile.   stop: texts that end an answer.   Raises InputError."""
+    around, default, header = turns(tokenizer)
     pieces = "".join(
         f'{{{{- if eq .Role "{role}" }}}}{_literal(before)}{{{{ .Content }}}}{_literal(after)}{{{{- end }}}}'
         for role, (before, after) in around.items()
     )
-    template = f"{{{{- range .Messages }}}}{pieces}{{{{- end }}}}{_literal(header)}"
+    start = f"{{{{- if not .System }}}}{_literal(default)}{{{{- end }}}}" if default else ""
+    template = f"{start}{{{{- range .Messages }}}}{pieces}{{{{- end }}}}{_literal(header)}"
     stops = "".join(f"PARAMETER stop {_quoted(text)}\n" for text in stop)
     return f'FROM ./{MODEL}\nTEMPLATE """{template}"""\nPARAMETER temperature 0\n{stops}'
 
@@ -99,24 +111,30 @@ def _quoted(text):
 
 
 def write(folder, converter, outtype):
-    """model.gguf and a Modelfile into an exported folder.   Returns `same_tokens` of one prompt. Raises InputError."""
+    """model.gguf and, where the chat template allows it, a Modelfile into an exported folder.
+
+    Returns [(what, finding)] to be shown. Raises InputError.
+    """
     tokenizer = load_tokenizer(str(folder), None)
-    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Größe 3, ok? Наташа 東京"}]
-    text = modelfile(tokenizer, [tokenizer.eos_token])
     to_gguf(folder, converter, outtype)
+    found = [("GGUF cuts a prompt like the tokenizer", WORDS[same_tokens(folder, tokenizer)])]
+    try:
+        text = modelfile(tokenizer, [tokenizer.eos_token])
+    except InputError as error:
+        return [*found, (MODELFILE, f"not written: {error}. model.gguf holds the template itself")]
     (folder / MODELFILE).write_text(text, encoding="utf-8")
-    return same_tokens(
-        folder, tokenizer, tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    )
+    return [*found, (MODELFILE, "ollama create NAME -f Modelfile")]
 
 
-def same_tokens(folder, tokenizer, text):
+def same_tokens(folder, tokenizer):
     """Whether llama.cpp cuts a rendered prompt into the tokenizer's ids; None without `llama-cpp-python`."""
+    chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Größe 3, ok? Наташа 東京"}]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     try:
         from llama_cpp import Llama
     except ImportError:
         return None
     model = Llama(str(Path(folder) / MODEL), vocab_only=True, verbose=False)
-    body = text.removeprefix(tokenizer.bos_token or "")
+    body = _without_bos(tokenizer, text)
     theirs = model.tokenize(body.encode(), add_bos=False, special=True)
     return theirs == tokenizer(body, add_special_tokens=False)["input_ids"]
