@@ -177,6 +177,12 @@ def test_a_default_system_prompt_is_written_where_there_is_none(tokenizer):
     )
 
 
+def test_a_first_token_that_is_the_bos_stays_where_the_tokenizer_adds_none(tokenizer):
+    turned = with_template(tokenizer, tokenizer.chat_template)
+    turned.bos_token = "<|im_start|>"  # as in SmolLM2
+    assert gguf.turns(turned) == gguf.turns(tokenizer)
+
+
 CLEVER = {
     "drops the system prompt": "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}</s>"
     "{% endfor %}",
