@@ -79,6 +79,12 @@ def _check_combinations(data, training, given):
             f"align_pool_skip_first averages the other tokens, found align_pooling {training.align_pooling}; "
             "use mean or weighted."
         )
+    optimizer = training.optim.value
+    if "layerwise" in optimizer or "lomo" in optimizer:
+        raise InputError(
+            f"optim {optimizer} steps inside the backward pass, but the gradients of all passes add up to one step; use "
+            "adamw_torch, adafactor or another that steps afterwards."
+        )
     if data.baseline_recipe and not data.score_languages:
         raise InputError("baseline_recipe is for the table of score_languages; set those or delete baseline_recipe.")
 

@@ -37,6 +37,15 @@ REFUSED = {
     "save_only_model": "a run cannot go on from a checkpoint without its optimizer",
     "ignore_data_skip": "a resumed run must read the rows that follow",
     "auto_find_batch_size": "a changed batch size is a different experiment",
+    "neftune_noise_alpha": "its noise is scaled by the length of a padded row, and packed rows and pairs are none",
+    "include_num_input_tokens_seen": "it misses pairs and all passes of a task half but the last; num_tokens is logged",
+    "debug": "it looks into the output of every module, and the early exit leaves the LM head's empty",
+    "dataloader_in_order": "a resumed run must read the rows that follow",
+    "accelerator_config": "the schedule says which rows and pairs a process gets",
+    "parallelism_config": "processes share out rows, never the tokens of a row",
+    "ddp_static_graph": "not all steps take the same way through the model",
+    "fsdp": "the engine is that of `accelerate launch --config_file accelerate_configs/fsdp2.yaml`",
+    "fsdp_config": "the engine is that of `accelerate launch --config_file accelerate_configs/fsdp2.yaml`",
 }
 
 
