@@ -82,7 +82,7 @@ def _check_combinations(data, training, given):
     optimizer = training.optim.value
     if "layerwise" in optimizer or "lomo" in optimizer:
         raise InputError(
-            f"optim {optimizer} steps inside the backward pass, but the gradients of all passes add up to one step; use "
+            f"optim {optimizer} steps inside the backward pass, but gradients of all passes add up to one step; use "
             "adamw_torch, adafactor or another that steps afterwards."
         )
     if data.baseline_recipe and not data.score_languages:
