@@ -14,6 +14,7 @@ from midalign.config import DataConfig
 from midalign.data.reading import read_pairs
 from midalign.errors import InputError
 from midalign.models.loading import load_model, load_tokenizer, model_commit
+from midalign.models.nearby import require_model_name
 from midalign.recipe import read_recipe
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -46,6 +47,7 @@ def find_run(argument, dtype=None):
     path = Path(argument)
     if path.suffix in (".yaml", ".yml"):
         return _of_recipe(argument, dtype)
+    require_model_name(str(argument))
     model = ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto")
     if (path / ADAPTER_CONFIG).is_file():
         return _of_adapter(path, model)
