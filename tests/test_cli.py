@@ -320,6 +320,25 @@ def test_answers_to_other_data_are_not_taken_for_these_rows(midalign, two_models
     assert "answers other data" in err
 
 
+@pytest.mark.parametrize("name", ["report.html", "Report.HTML", "report.md", "scores.json"])
+def test_a_run_named_like_a_file_of_the_report_is_refused_before_it_answers(midalign, parrot, tmp_path, name):
+    shutil.copytree(parrot, tmp_path / name)
+    output = tmp_path / "out"
+    code, _, err = midalign("evaluate", tmp_path / name, "--data", "demo", "--locale", "en", "--output", output)
+    assert code == 2
+    assert f"{output / name} holds the report" in err and f"rename the folder {name}" in err
+    assert not output.exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_sentence_and_keeps_the_answers(midalign, two_models, tmp_path):
+    options, parrot, _ = two_models
+    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    code, _, err = midalign("evaluate", parrot, *options)
+    assert code == 2
+    assert "report.html: Is a directory" in err.splitlines()[-1] and "the answers are kept" in err
+    assert (tmp_path / "out" / parrot.name / "tr-TR.jsonl").is_file()
+
+
 def test_evaluate_takes_data_locales_and_groups_from_the_recipe(midalign, parrot, tmp_path, write):
     config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
     get_peft_model(AutoModelForCausalLM.from_pretrained(parrot), config).save_pretrained(tmp_path / "adapter")
@@ -371,7 +390,8 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
         ([broken["kind"]], "is a PREFIX_TUNING adapter"),
         ([broken["torn"], "--rows", 1], "does not fit"),
         ([parrot, "--supervised", "xx"], "xx is not in MASSIVE"),
-        ([tmp_path / "nowhere"], "cannot be loaded"),
+        ([tmp_path / "nowhere"], "nowhere is no folder here"),
+        ([tmp_path / "other"], f"has neither adapter_config.json nor config.json, but {other} has"),
         ([parrot, other], "two runs have one name"),
         ([parrot, "--locale", "xx"], "xx is not in MASSIVE"),
     ]:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 from midalign.cli.app import HUB, REVISION, Dtype, app
 from midalign.console import console
 from midalign.errors import InputError
+from midalign.texts import shown
 
 
 @app.command()
@@ -38,14 +40,19 @@ def evaluate(
     that was cut goes on where it stopped.
     """
     from midalign.evaluation.answers import answer
-    from midalign.evaluation.report import notes, table, write_report
+    from midalign.evaluation.report import FILES, notes, table, write_report
     from midalign.models.runs import find_run, fingerprint, load_run, with_bases
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
     everyone = with_bases(named) if base else named
     names = [run.name for run in everyone]
     if len(set(names)) < len(names):
-        raise InputError(f"two runs have one name in {', '.join(names)}; rename a folder.")
+        raise InputError(f"two runs have one name in {', '.join(map(shown, names))}; rename a folder.")
+    for name in names:
+        if not name or name.casefold() in FILES:
+            raise InputError(
+                f"{output / name} holds the report, not the answers of a run; rename the folder {shown(name)}."
+            )
     recipe = _recipe(named)
     rows = rows or (recipe.score_rows if recipe else None)
     rows_by_locale, source = _rows(*source_of(named, locales, data, revision), rows)
@@ -55,7 +62,7 @@ def evaluate(
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console()) as progress:
         total = sum(map(len, rows_by_locale.values()))
-        bars = {name: progress.add_task(name, total=total) for name in names}
+        bars = {name: progress.add_task(escape(shown(name)), total=total) for name in names}
         for run in everyone:
             answers[run.name] = answer(
                 rows_by_locale,

@@ -5,13 +5,15 @@ per answered row in the order of generation. A run that was cut goes on where it
 """
 
 import json
+import os
 
 from midalign.data.files import objects
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
 from midalign.tasks.slots import massive
+from midalign.texts import shown
 
-RECORD = "model.json"
+RECORD, FIELDS = "model.json", ("id", "utt", "prediction")
 
 
 def answer(rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
@@ -45,14 +47,14 @@ def _claim(folder, depends_on):
     record = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(file.stat().st_size for file in folder.glob("*.jsonl")):
-            _require_same(folder, json.loads(record.read_text(encoding="utf-8")), depends_on)
-        record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
-    except (OSError, json.JSONDecodeError) as error:
+        if not any(file.stat().st_size for file in folder.glob("*.jsonl")):
+            record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
+            return
+        before = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{record} cannot be used ({error}); name another --output.") from error
-
-
-def _require_same(folder, before, depends_on):
+    if not isinstance(before, dict):
+        raise InputError(f"{record} is not what `midalign evaluate` writes; delete {folder} or name another --output.")
     changed = ", ".join(key for key in depends_on if before.get(key) != depends_on[key])
     if changed:
         raise InputError(
@@ -61,17 +63,25 @@ def _require_same(folder, before, depends_on):
 
 
 def _stored(path, rows):
-    """{id: answer} of a file that may end in a torn line; that line is cut off."""
+    """{id: answer} of a file that may end in a torn line; that line is cut off. Raises InputError."""
     if not path.exists():
         return {}
-    text = path.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        path.write_bytes(whole)
+    try:
+        text = path.read_bytes()
+        whole = text.rfind(b"\n") + 1
+        if whole < len(text):
+            os.truncate(path, whole)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; name another --output.") from error
     utterances = {row["id"]: row["utt"] for row in rows}
     answers = {}
     for place, line in objects(path):
+        if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in FIELDS):
+            raise InputError(
+                f"{place} is no answer that `midalign evaluate` wrote, with text in {', '.join(FIELDS)}; "
+                "delete the line or name another --output."
+            )
         if utterances.get(line["id"], line["utt"]) != line["utt"]:
-            raise InputError(f"{place} answers other data: id {line['id']} is another utterance there.")
+            raise InputError(f"{place} answers other data: id {shown(line['id'])} is another utterance there.")
         answers[line["id"]] = line["prediction"]
     return answers

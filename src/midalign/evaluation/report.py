@@ -16,11 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 import midalign
+from midalign.errors import InputError
 from midalign.evaluation import statistics
 from midalign.evaluation.comparison import compare, examples, failing_slots
 from midalign.evaluation.transfer import GROUPS
 from midalign.texts import in_markdown, shown
 
+FILES = ("scores.json", "report.md", "report.html")
 NO_INTERVAL = "no interval"
 TEMPLATE = Path(__file__).with_name("report.html")
 # At least 3:1 against the tracks of the light and the dark page; bars are named too, so colour is never alone.
@@ -35,7 +37,7 @@ def write_report(folder, rows, answers, groups, baseline, record):
 
     rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object with "data" {"source"},
     kept as it is beside the versions of the packages. Failing slots and examples are those of the last run.
-    Returns what scores.json holds.
+    Returns what scores.json holds. Raises InputError.
     """
     runs = compare(rows, answers, groups, baseline)
     last = list(runs)[-1]
@@ -48,12 +50,13 @@ def write_report(folder, rows, answers, groups, baseline, record):
         "examples": examples(rows, answers, baseline, last),
         "record": {"versions": versions | {package: version(package) for package in PACKAGES}, **record},
     }
-    for name, text in (
-        ("scores.json", json.dumps(result, indent=1)),
-        ("report.md", markdown(result)),
-        ("report.html", html(result)),
-    ):
-        Path(folder, name).write_text(text, encoding="utf-8", errors="backslashreplace")
+    for name, text in zip(FILES, (json.dumps(result, indent=1), markdown(result), html(result)), strict=True):
+        try:
+            Path(folder, name).write_text(text, encoding="utf-8", errors="backslashreplace")
+        except OSError as error:
+            raise InputError(
+                f"{Path(folder, name)}: {error.strerror}; make room for it and evaluate again, the answers are kept."
+            ) from error
     return result
 
 

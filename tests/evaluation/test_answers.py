@@ -1,0 +1,75 @@
+"""Stored answers: what is read back, and what is refused."""
+
+import json
+
+import pytest
+
+from midalign.errors import InputError
+from midalign.evaluation.answers import answer
+from midalign.tasks.slots import massive
+
+LINE = '{"id": "1", "utt": "a", "prediction": "None"}\n'
+RECORD = json.dumps({"instruction": massive.INSTRUCTION, "max_new_tokens": 1}).encode()
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """stored(lines, model.json's bytes) -> the answers of a folder that holds these; nothing can be generated."""
+
+    def answers(lines=LINE, record=RECORD):
+        (tmp_path / "tr-TR.jsonl").write_text(lines)
+        (tmp_path / "model.json").write_bytes(record)
+        return answer({"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, lambda n: None)
+
+    return answers
+
+
+def test_answers_under_the_same_record_are_read_back(stored):
+    assert stored() == {"tr-TR": ["None"]}
+
+
+def test_a_torn_last_line_is_cut_off_and_the_rest_kept(stored, tmp_path):
+    assert stored(LINE + '{"id": "2", "utt') == {"tr-TR": ["None"]}
+    assert (tmp_path / "tr-TR.jsonl").read_text() == LINE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "null",
+        "7",
+        "[]",
+        '"text"',
+        '{"id": "0"}',
+        '{"utt": "x", "prediction": "y"}',
+        '{"id": "0", "utt": "x"}',
+        '{"id": 0, "utt": "x", "prediction": "y"}',
+        '{"id": ["0"], "utt": "x", "prediction": "y"}',
+        '{"id": "0", "utt": null, "prediction": "y"}',
+        '{"id": "0", "utt": "x", "prediction": ["y"]}',
+        '{"id": "0", "utt": "x", "prediction": null}',
+    ],
+)
+def test_a_foreign_line_is_named(stored, line):
+    with pytest.raises(InputError, match=r"tr-TR.jsonl line 2 is no answer that `midalign evaluate` wrote") as refused:
+        stored(f"{LINE}{line}\n")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("record", "found"),
+    [(record, "is not what `midalign evaluate` writes") for record in (b"[]", b"null", b"3", b'"x"', b"true")]
+    + [(record, "cannot be used") for record in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5_000)]
+    + [(b"{}", "other instruction, max_new_tokens")],
+)
+def test_a_record_that_is_none_is_one_sentence(stored, record, found):
+    with pytest.raises(InputError, match=found) as refused:
+        stored(record=record)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_where_a_file_of_answers_should_be_is_one_sentence(tmp_path):
+    (tmp_path / "tr-TR.jsonl").mkdir()
+    (tmp_path / "model.json").write_bytes(RECORD)
+    with pytest.raises(InputError, match=r"tr-TR\.jsonl: Is a directory"):
+        answer({"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, print)
