@@ -93,5 +93,5 @@ def test_a_run_killed_ten_times_at_random_moments_ends_as_if_it_had_never_been(s
 
 
 def without_times(entry):
-    speed = ("runtime", "per_second", "total_flos", "train_loss")
+    speed = ("runtime", "per_second", "total_flos")
     return {key: value for key, value in entry.items() if not key.endswith(speed)}

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import run_midalign
 from midalign.training.resume import Resumable
@@ -44,6 +45,20 @@ def test_test_rows_that_cannot_be_answered_stop_a_run_before_it_trains(recipe, t
     assert run_midalign.main([str(path)]) == 2
     assert "generation is not possible: positions past 64 tokens depend on the longest row" in capsys.readouterr().err
     assert not (tmp_path / "recipe" / "adapter_model.safetensors").exists()
+
+
+def test_a_tied_head_is_not_missed_when_a_run_goes_on(recipe, make_model, tmp_path, caplog):
+    path = recipe("use_peft: false\nsave_steps: 1\n")
+    text = path.read_text().replace("use_peft: true\nlora_r: 4\nlora_target_modules: [q_proj, v_proj]\n", "")
+    path.write_text(text.replace('save_strategy: "no"', "save_strategy: steps"))
+    config = make_model().config
+    config.tie_word_embeddings = True
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+    assert run_midalign.main([str(path)]) == 0
+    shutil.rmtree(tmp_path / "recipe" / "checkpoint-2")
+    caplog.clear()
+    assert run_midalign.main([str(path), "--resume_from_checkpoint", "true"]) == 0
+    assert "missing keys" not in caplog.text and "lm_head" not in caplog.text
 
 
 def test_full_fine_tuning_saves_a_whole_model(recipe, tmp_path):
@@ -134,6 +149,18 @@ def test_resuming_goes_on_from_the_newest_whole_checkpoint(with_checkpoints, tmp
     assert [entry["step"] for entry in history if "loss/task" in entry] == [1, 2, 3]
     assert (out / "adapter_model.safetensors").read_bytes() == weights
     assert json.loads((out / "run.json").read_text())["resumed_from"].endswith("checkpoint-2")
+
+
+def test_a_resumed_run_reports_the_training_loss_of_the_whole_run(with_checkpoints, tmp_path):
+    log = []
+    for part in ((), ("--resume_from_checkpoint", "true"), ("--resume_from_checkpoint", "true")):
+        assert run_midalign.main([str(with_checkpoints), "--logging_steps", "2", *part]) == 0
+        log.append(json.loads((tmp_path / "recipe" / "trainer_state.json").read_text())["log_history"])
+        if len(log) == 1:  # one of two steps of the last log has been taken; the third time nothing is left to do
+            shutil.rmtree(tmp_path / "recipe" / "checkpoint-3")
+    train_loss = [entry["train_loss"] for entries in log for entry in entries[-1:]]
+    assert train_loss[0] == train_loss[1] == train_loss[2]
+    assert 5 < train_loss[0] < 8  # ln(260) = 5.6 a token, and ln(4) = 1.4 a pair
 
 
 def test_a_resumed_run_remembers_how_long_it_has_waited_for_a_better_metric(with_checkpoints, tmp_path):

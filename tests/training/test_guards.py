@@ -1,5 +1,6 @@
 """A run stops at the first number that is none, at a loss without signal, and at a full memory, and says what to do."""
 
+import json
 import math
 
 import pytest
@@ -20,13 +21,49 @@ def test_the_first_number_that_is_none_is_named():
     assert watch.first_not_finite() is None  # looked at once
 
 
-@pytest.mark.parametrize("loss", [math.log(8), 0.0])
-def test_a_loss_without_signal_ends_after_fifty_pair_halves(loss):
+@pytest.mark.parametrize(("loss", "told_apart"), [(math.log(8), 0.125), (math.log(8), 1.0), (0.0, 0.125), (0.0, 0.0)])
+def test_a_loss_without_signal_ends_after_fifty_pair_halves(loss, told_apart):
     watch = Watch(8, True)
     for step in range(FLAT_STEPS):
-        watch.note(step + 1, 0, "pair half", torch.tensor(loss))
+        watch.note(step + 1, 0, "pair half", torch.tensor(loss), torch.tensor(told_apart))
     with pytest.raises(NoSignalError, match=r"has been exactly (0|ln\(align_batch_size\) = 2.0794) for 50 pair halves"):
         watch.first_not_finite()
+
+
+def test_a_loss_of_zero_with_every_translation_found_is_no_reason_to_stop():
+    watch = Watch(8, True)
+    for step in range(3 * FLAT_STEPS):
+        watch.note(step + 1, 0, "pair half", torch.tensor(0.0), torch.tensor(1.0))
+        watch.note(step + 1, None, "gradient", torch.tensor(0.0))  # align_only: nothing is left to learn
+    assert watch.first_not_finite() is None
+
+
+@pytest.mark.parametrize("schedule", ["joint", "align_only"])
+def test_a_run_that_has_converged_goes_on_to_its_end(schedule, recipe, tmp_path, monkeypatch):
+    # Orthogonal states: at a temperature of 0.02 the logits are 50 and 0, and exp(-50) vanishes beside 1.
+    def pooled(self, model, chunks):
+        weight = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+        return [weight.sum() * 0 + torch.eye(4)] * 2
+
+    monkeypatch.setattr(MidAlignTrainer, "_pooled", pooled)
+    options = ["--align_temperature", "0.02", "--max_steps", str(FLAT_STEPS + 5), "--eval_strategy", "no"]
+    options += ["--eval_on_start", "false", "--align_schedule", schedule]
+    assert run_midalign.main([str(recipe()), *options]) == 0
+    log = json.loads((tmp_path / "recipe" / "trainer_state.json").read_text())["log_history"]
+    assert [entry["loss/align"] for entry in log if "loss/align" in entry] == [0.0] * (FLAT_STEPS + 5)
+
+
+def test_pairs_that_have_no_negative_teach_nothing(recipe, capsys, monkeypatch):
+    # Every sentence is the translation of every other: nothing is left to tell apart, and the loss is 0 from the start.
+    original = MidAlignTrainer._align_loss
+
+    def all_alike(self, model, pairs):
+        return original(self, model, pairs | {"target_text": torch.zeros_like(pairs["target_text"])})
+
+    monkeypatch.setattr(MidAlignTrainer, "_align_loss", all_alike)
+    options = ["--max_steps", str(FLAT_STEPS + 5), "--logging_steps", "55"]
+    assert run_midalign.main([str(recipe()), *options]) == NoSignalError.exit_code == 5
+    assert "has been exactly 0 for 50 pair halves" in capsys.readouterr().err
 
 
 def test_a_loss_near_chance_that_moves_is_no_reason_to_stop():
@@ -108,3 +145,36 @@ def test_a_gradient_that_is_no_number_is_named_with_all_rows_of_its_step(recipe,
     message = capsys.readouterr().err.split("error: ")[1]
     # two micro-batches of 2 rows and 4 pairs
     assert "the gradient is not finite at step 2, with demo " in message and "and 8 more" in message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--max_steps", "1", "--learning_rate", "1e39", "--save_strategy", "no"],  # float32 ends at 3e38
+        ["--max_steps", "2", "--weight_decay", "1e39", "--logging_steps", "5", "--save_strategy", "no"],
+        ["--max_steps", "2", "--learning_rate", "1e39", "--logging_steps", "5", "--save_strategy", "steps"],
+    ],
+    ids=["the last step", "between logs", "before a checkpoint"],
+)
+def test_weights_that_are_no_numbers_are_neither_saved_nor_called_a_good_checkpoint(options, recipe, tmp_path, capsys):
+    path = recipe("save_steps: 1\n")
+    path.write_text(path.read_text().replace("eval_strategy: steps\neval_steps: 2\neval_on_start: true\n", ""))
+    assert run_midalign.main([str(path), *options, "--lr_scheduler_type", "constant"]) == NotFiniteError.exit_code
+    assert "not finite" in capsys.readouterr().err.split("error: ")[1]
+    assert not list((tmp_path / "recipe").rglob("*.safetensors"))
+
+
+def test_the_weight_that_is_no_number_is_named(recipe, capsys, monkeypatch):
+    original = torch.optim.AdamW.step
+
+    def step(self, *arguments, **kwargs):
+        original(self, *arguments, **kwargs)
+        self.param_groups[0]["params"][0].data[0, 0] = math.nan
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    assert run_midalign.main([str(recipe()), "--max_steps", "1"]) == 3
+    error = capsys.readouterr().err.split("error: ")[1]
+    assert (
+        "the weight base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight is not finite after" in error
+    )
+    assert "step 1; there is no checkpoint yet" in error

@@ -22,6 +22,7 @@ from midalign.data.tokens import example_columns, pair_rows, sentence_ids
 from midalign.errors import InputError
 from midalign.training import forward
 from midalign.training.experts import balance_loss, routers_of
+from midalign.training.held_out import filled_up
 from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {
@@ -424,6 +425,18 @@ def test_a_task_tokens_per_batch_below_one_row_is_refused(make_model, rows, toke
         MidAlignTrainer(make_model(), args, train_dataset=rows, processing_class=tokenizer)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["padded", "packed"])
+def test_a_row_that_fills_a_batch_of_several_processes_changes_no_evaluated_loss(
+    shared, make_model, rows, tokenizer, tmp_path
+):
+    args = MidAlignConfig(align_schedule="sft", share_prefix=shared, per_device_eval_batch_size=4,
+                          output_dir=str(tmp_path), **COMMON)  # fmt: skip
+    held_out = rows.select(range(5))
+    trainer = MidAlignTrainer(make_model(), args, train_dataset=rows, eval_dataset=held_out, processing_class=tokenizer)
+    plain, filled = (trainer.evaluate(some)["eval_task"] for some in (held_out, filled_up(held_out, 16)))
+    assert filled == pytest.approx(plain, abs=1e-6)
+
+
 def test_evaluation_with_a_shared_prefix_gives_the_losses_of_padded_rows(make_model, rows, tokenizer, tmp_path):
     found = []
     for shared in (False, True):
@@ -588,6 +601,15 @@ def test_align_learning_rate_scales_only_the_alignment_steps(make_model, rows, p
         moved[rate] = weights[1] - weights[0]
     assert moved[1e-2].abs().max() > 0
     torch.testing.assert_close(moved[2e-2], 2 * moved[1e-2], atol=1e-7, rtol=1e-3)
+
+
+def test_the_log_has_the_learning_rate_that_each_step_was_taken_with(make_model, rows, pairs, tokenizer, tmp_path):
+    args = MidAlignConfig(
+        align_schedule="alternate", align_learning_rate=1e-3, max_steps=4, lr_scheduler_type="linear",
+        output_dir=str(tmp_path), **COMMON,
+    )  # fmt: skip
+    trainer = train(MidAlignTrainer, make_model(), args, rows, tokenizer, pairs=pairs)
+    assert losses_of(trainer, "learning_rate") == pytest.approx([1e-2, 0.75e-3, 0.5e-2, 0.25e-3])
 
 
 def test_resume_gives_the_weights_of_the_undisturbed_run(make_model, rows, pairs, tokenizer, tmp_path):

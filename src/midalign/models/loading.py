@@ -16,6 +16,7 @@ from trl import get_quantization_config
 
 from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
+from midalign.models.weights import require_finite
 
 DEMO = "demo"  # as model_name_or_path: the embedded model
 AUTO = "auto"  # as attn_implementation: what is fastest
@@ -63,6 +64,7 @@ def load_model(path, model, attention=None):
         quantization_config=quantization,
         use_safetensors=True,
     )
+    require_finite(loaded.named_parameters(), f"model_name_or_path {path}")
     if quantization is None:
         return loaded
     for module in loaded.modules():

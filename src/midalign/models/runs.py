@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
-from peft import PeftModel
+from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError
 from trl import ModelConfig
 
@@ -15,6 +15,7 @@ from midalign.data.reading import read_pairs
 from midalign.errors import InputError
 from midalign.models.loading import load_model, load_tokenizer, model_commit
 from midalign.models.nearby import require_model_name
+from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -121,6 +122,7 @@ def load_run(run):
             model = PeftModel.from_pretrained(model, run.adapter, use_safetensors=True)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"{run.adapter} does not fit {run.path}: {' '.join(str(error).split())}") from error
+        require_finite(get_peft_model_state_dict(model).items(), run.adapter)
     if not (run.model.load_in_4bit or run.model.load_in_8bit):  # those are where bitsandbytes put them
         model = model.to(PartialState().device)
     return model.eval(), tokenizer

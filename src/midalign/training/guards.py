@@ -22,33 +22,40 @@ class Watch:
 
     def __init__(self, pairs_in_batch, contrastive):
         self.chance, self.contrastive = math.log(pairs_in_batch), contrastive
-        self.noted, self.flat, self.still = [], 0, 0
+        self.noted, self.flat, self.still, self.done = [], 0, 0, False
 
-    def note(self, step, micro_batch, what, value):
-        """value: a 0-dim tensor, the loss of the task or pair half, or the gradient norm of a step."""
-        self.noted.append((step, micro_batch, what, value.detach().float().reshape(())))
+    def note(self, step, micro_batch, what, value, told_apart=None):
+        """value: a 0-dim tensor, the loss of the task or pair half, or the gradient norm of a step.
+
+        told_apart: 0-dim, the share of a pair half's sentences whose translation is found among other sentences.
+        """
+        told_apart = value if told_apart is None else told_apart
+        both = torch.stack([one.detach().float().reshape(()) for one in (value, told_apart)])
+        self.noted.append((step, micro_batch, what, both))
 
     def first_not_finite(self):
         """(step, micro-batch, what) of the first number that is none since the last look, or None; forgets the others.
 
         Raises NoSignalError once the alignment loss has been exactly ln(pairs) or 0 for FLAT_STEPS pair halves, or the
-        gradient exactly 0 for FLAT_STEPS steps.
+        gradient exactly 0 for FLAT_STEPS steps. A loss of 0 with every translation found is the goal, not a fault: at a
+        low temperature float32 has no smaller number, and no gradient is left.
         """
         if not self.noted:
             return None
         values = torch.stack([value for *_, value in self.noted]).tolist()
         noted, self.noted = self.noted, []
-        for (step, micro_batch, what, _), value in zip(noted, values, strict=True):
+        for (step, micro_batch, what, _), (value, told_apart) in zip(noted, values, strict=True):
             if not math.isfinite(value):
                 return step, micro_batch, what
             if what == "pair half":
+                self.done = value == 0 and told_apart == 1
                 self._require_signal(value, step)
             if what == "gradient":
                 self._require_gradient(value, step)
         return None
 
     def _require_gradient(self, norm, step):
-        self.still = self.still + 1 if norm == 0 else 0
+        self.still = self.still + 1 if norm == 0 and not self.done else 0
         if self.still == FLAT_STEPS:
             raise NoSignalError(
                 f"the gradient has been exactly 0 for {FLAT_STEPS} steps, up to step {step}: nothing is trained. "
@@ -57,7 +64,7 @@ class Watch:
 
     def _require_signal(self, loss, step):
         at = "0" if loss == 0 else f"ln(align_batch_size) = {self.chance:.4f}"
-        still = loss == 0 or (self.contrastive and abs(loss - self.chance) < 1e-6)
+        still = (loss == 0 and not self.done) or (self.contrastive and abs(loss - self.chance) < 1e-6)
         self.flat = self.flat + 1 if still else 0
         if self.flat == FLAT_STEPS:
             raise NoSignalError(
@@ -72,11 +79,22 @@ def not_finite(found, places, checkpoint):
     step, micro_batch, what = found
     where = "" if micro_batch is None else f", micro-batch {micro_batch}"
     shown = "; ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
-    last = f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
     return NotFiniteError(
-        f"the {what} is not finite at step {step}{where}, with {shown}; {last}. Look at these rows, or lower "
-        "learning_rate or max_grad_norm, and start anew in another output_dir."
+        f"the {what} is not finite at step {step}{where}, with {shown}; {_last_good(checkpoint)}. Look at these rows, "
+        "or lower learning_rate or max_grad_norm, and start anew in another output_dir."
     )
+
+
+def weight_not_finite(name, step, checkpoint):
+    """NotFiniteError for a weight that an optimizer step has made NaN or infinite.   step: how many were taken."""
+    return NotFiniteError(
+        f"the weight {name} is not finite after step {step}; {_last_good(checkpoint)}. Look at the numbers of the "
+        "optimizer (learning_rate, weight_decay, adam_*), and start anew in another output_dir."
+    )
+
+
+def _last_good(checkpoint):
+    return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
 
 
 def is_out_of_memory(error):

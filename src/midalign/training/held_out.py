@@ -1,6 +1,7 @@
 """Evaluation during training: the task loss on held-out rows, loss and retrieval on held-out pairs."""
 
 import torch
+from datasets import Dataset, concatenate_datasets
 
 from midalign.alignment import losses
 from midalign.alignment.negatives import false_negatives
@@ -8,6 +9,12 @@ from midalign.alignment.negatives import false_negatives
 
 class HeldOut:
     """The trainer's part that evaluates; mixed into `MidAlignTrainer`, whose losses and collators it uses."""
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, Dataset) and self.args.world_size > 1:
+            eval_dataset = filled_up(rows, self.args.eval_batch_size * self.args.world_size)
+        return super().get_eval_dataloader(eval_dataset)
 
     def _eval_task_loss(self, model, inputs, return_outputs):
         result, balance = self._task_loss(model, inputs, return_outputs=return_outputs)
@@ -67,3 +74,15 @@ class HeldOut:
         exclude = false_negatives(*(torch.cat(text) for text in zip(*texts, strict=True)))
         scores = losses.similarity(source, target, self.args.align_center)
         return loss.item(), losses.retrieval_at_1(scores, exclude).item()
+
+
+def filled_up(rows, size):
+    """Rows in whole batches of all processes, `size` together: the last is filled with rows that have nothing to learn.
+
+    accelerate would fill it with rows from the beginning, which then count twice.   rows: Dataset with labels.
+    """
+    missing = -len(rows) % size
+    if not missing:
+        return rows
+    nothing = rows[0] | {"labels": [-100] * len(rows[0]["labels"])}
+    return concatenate_datasets([rows, Dataset.from_list([nothing] * missing, features=rows.features)])

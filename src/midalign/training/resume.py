@@ -4,8 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-
 from midalign.errors import InputError
 from midalign.training import checkpoints
 
@@ -40,6 +38,15 @@ class Resumable:
         return self.state.global_step >= self.state.max_steps > 0 or any(
             callback.early_stopping_patience_counter >= callback.early_stopping_patience for callback in patience
         )
+
+    def _finalize_training(self, *args):
+        self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")  # for train_loss, which one process logs
+        return super()._finalize_training(*args)
+
+    def log(self, logs, start_time=None):
+        if "train_loss" in logs:  # transformers divides by the steps of this part of the run alone
+            logs["train_loss"] = self._total_loss_scalar / max(self.state.global_step, 1)
+        super().log(logs, start_time)
 
     def _get_output_dir(self, trial):
         return self._staging or super()._get_output_dir(trial)
@@ -81,6 +88,19 @@ class Resumable:
             )
         super()._load_best_model()
 
+    def _issue_warnings_after_load(self, load_result):
+        """Weights that a checkpoint has under another name, as a tied LM head, are there; any other must be."""
+        if not (load_result.missing_keys or load_result.unexpected_keys):
+            return
+        own = self.model.state_dict()
+        there = {weight.data_ptr() for name, weight in own.items() if name not in load_result.missing_keys}
+        missing = [name for name in load_result.missing_keys if own[name].data_ptr() not in there]
+        if missing or load_result.unexpected_keys:
+            raise InputError(
+                f"the checkpoint lacks {missing} and has {load_result.unexpected_keys} beside the weights of this "
+                "model; go on from one that this run wrote."
+            )
+
     def _push_from_checkpoint(self, folder):
         """Nothing yet: what is pushed is the checkpoint in its final place."""
 
@@ -91,44 +111,26 @@ class Resumable:
 
     def _window(self):
         return {
-            "processes": self.args.world_size,
             "loss": self._tr_loss.item(),
+            "total_loss": self._total_loss_scalar,
             "last_logged": self._globalstep_last_logged,
             "tokens": self._total_train_tokens,
-            "metrics": {
-                name: {"tensor": any(map(torch.is_tensor, values)), "values": list(map(float, values))}
-                for name, values in self._metrics["train"].items()
-            },
+            "metrics": dict(self._metrics["train"]),
+            "means": self._means.state(),
         }
 
     def _restore_window(self, checkpoint):
-        windows = [json.loads(file.read_text(encoding="utf-8")) for file in Path(checkpoint).glob("log_window_*.json")]
-        own = self._window_file(checkpoint)
-        window = json.loads(own.read_text(encoding="utf-8")) if own.is_file() else windows[0]
-        if window["processes"] != self.args.world_size:
-            window = _mean_window(windows)
-        self._tr_loss.fill_(window["loss"])
-        self._globalstep_last_logged = window["last_logged"]
-        self._total_train_tokens = window["tokens"]
-        for name, kept in window["metrics"].items():
-            values = kept["values"]
-            if kept["tensor"]:
-                values = list(torch.tensor(values, device=self.args.device))
-            self._metrics["train"][name] = values
-
-
-def _mean_window(windows):
-    """What each process would have collected, had all of them seen the same: the mean over processes.
-
-    Where they collected different numbers of values, because only some of them packed, all values.
-    """
-
-    def merged(name):
-        found = [window["metrics"][name]["values"] for window in windows if name in window["metrics"]]
-        if len(found) < len(windows) or len(set(map(len, found))) > 1:
-            return [value for values in found for value in values]
-        return [sum(values) / len(windows) for values in zip(*found, strict=True)]
-
-    kept = {name: entry for window in windows for name, entry in window["metrics"].items()}
-    metrics = {name: {**entry, "values": merged(name)} for name, entry in kept.items()}
-    return {**windows[0], "loss": sum(window["loss"] for window in windows) / len(windows), "metrics": metrics}
+        """What this process had collected, or with another number of processes the mean of what each had."""
+        files = sorted(Path(checkpoint).glob("log_window_*.json"))  # the first is that of the process that logs
+        windows = {file.name: json.loads(file.read_text(encoding="utf-8")) for file in files}
+        same = len(windows) == self.args.world_size
+        every = [windows[self._window_file(checkpoint).name]] if same else list(windows.values())
+        if any("means" not in window for window in every):
+            raise InputError(f"{checkpoint} was written by an older midalign; start anew without it.")
+        self._tr_loss.fill_(sum(window["loss"] for window in every) / len(every))
+        self._total_loss_scalar = every[0]["total_loss"]
+        self._globalstep_last_logged = every[0]["last_logged"]
+        self._total_train_tokens = every[0]["tokens"]
+        self._metrics["train"].update(every[0]["metrics"])
+        for window in every:
+            self._means.merge(window["means"], 1 / len(every), self.args.device)

@@ -18,7 +18,8 @@ from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.config import resolve_layer
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
 from midalign.data.capability import Capability
-from midalign.data.schedule import MicroBatchSampler
+from midalign.data.schedule import MicroBatchSampler, is_align_step
+from midalign.models.weights import first_not_finite
 from midalign.training.callbacks import AlignLearningRate
 from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, fast_paths, longest_row, longest_sentence
@@ -30,11 +31,13 @@ from midalign.training.engines import (
 )
 from midalign.training.experts import balance_loss, routers_of
 from midalign.training.forward import block_mask, pooled_pairs
-from midalign.training.guards import Watch, hint_at_flat_logits, not_finite
+from midalign.training.guards import Watch, hint_at_flat_logits, not_finite, weight_not_finite
 from midalign.training.held_out import HeldOut
+from midalign.training.means import Means
 from midalign.training.resume import Resumable
 
 logger = logging.getLogger(__name__)
+MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
 class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
@@ -78,6 +81,7 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             chunk=args.align_chunk_size,
         )
         self._candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
+        self._means = Means()
         self._watch = Watch(self._candidates, args.align_loss == "infonce")
         self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
@@ -136,11 +140,17 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
         batches, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._micro_batch, self._pair_halves = 0, sum("pairs" in batch for batch in batches)
         if any("input_ids" in batch for batch in batches):
-            self._metrics["train"]["loss/task"].append(torch.zeros((), device=device))
+            self._means.add("loss/task")  # one step, whatever the number of its task halves
         return batches, tokens
+
+    def _finalize_training(self, *args):
+        self._require_finite()
+        self._require_finite_weights()
+        return super()._finalize_training(*args)
 
     def _save_checkpoint(self, model, trial):
         self._require_finite()
+        self._require_finite_weights()
         super()._save_checkpoint(model, trial)
 
     def _get_num_items_in_batch(self, batch_samples, device):
@@ -164,14 +174,20 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             self._watch.note(self.state.global_step + 1, None, "gradient", whole_norm(norm, self.args.device))
         return norm
 
-    def _note(self, what, value):
-        self._watch.note(self.state.global_step + 1, self._micro_batch, what, value)
+    def _note(self, what, value, told_apart=None):
+        self._watch.note(self.state.global_step + 1, self._micro_batch, what, value, told_apart)
 
     def _require_finite(self):
         found = self._watch.first_not_finite()
         if found:
             step, micro_batch, _ = found
             raise not_finite(found, self._places(step - 1, micro_batch), newest_whole(self.args.output_dir)[0])
+
+    def _require_finite_weights(self):
+        trained = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+        name = first_not_finite(trained, self.accelerator.reduce)
+        if name:
+            raise weight_not_finite(name, self.state.global_step, newest_whole(self.args.output_dir)[0])
 
     def _places(self, step, micro_batch):
         """Where the rows and pairs of a micro-batch, or of a whole step, come from."""
@@ -190,9 +206,9 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
         if "input_ids" in inputs:
             loss, balance = self._task_loss(model, inputs, num_items_in_batch=num_items_in_batch)
             # Micro-losses are parts of one mean over the window's tokens: they add up to it.
-            self._metrics["train"]["loss/task"][-1] += loss.detach()
+            self._means.add("loss/task", loss, count=0)
             if self._balance:
-                self._metrics["train"]["aux_loss"].append(balance.detach())
+                self._means.add("aux_loss", balance)
                 steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
                 loss = loss + self._balance * balance / steps
             self._note("task half", loss)
@@ -225,12 +241,15 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
         source, target, *texts = batch
         exclude = false_negatives(*texts)
         loss = self._loss(source, target, exclude)
-        self._note("pair half", loss)
         with torch.no_grad():
             scores = losses.similarity(source, target, self.args.align_center)
             retrieval = losses.retrieval_at_1(scores, exclude)
-        self._metrics["train"]["loss/align"].append(loss.detach())
-        self._metrics["train"]["align/retrieval_at_1"].append(retrieval)
+            told_apart = retrieval * (
+                exclude.sum() < exclude.numel() - len(exclude)
+            )  # 0 where no sentence is another's negative
+        self._note("pair half", loss, told_apart)
+        self._means.add("loss/align", loss)
+        self._means.add("align/retrieval_at_1", retrieval)
         self._metrics["train"]["align/padding"].append(pairs["padding"])
         return loss
 
@@ -254,17 +273,19 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
 
     # Logs
 
+    def _get_learning_rate(self):
+        """What the step at hand is taken with: `AlignLearningRate` scales it, and has scaled it back by now."""
+        own, args = super()._get_learning_rate(), self.args
+        aligns = args.align_learning_rate is not None and is_align_step(args.align_schedule, self.state.global_step)
+        return own * (args.align_learning_rate / args.learning_rate) if aligns else own
+
     def log(self, logs, start_time=None):
         """`loss/task` and `loss/align` (nats) and `align/retrieval_at_1`, each a mean over the steps that had it."""
         if self.model.training:  # an evaluation between two logs must leave the collected values alone
             self._require_finite()
-            own = self._metrics["train"]
-            if own["loss/align"] and self.args.align_loss == "infonce" and not self._hint_given:
+            first = self._means.values["loss/align"][:1]
+            if first and self.args.align_loss == "infonce" and not self._hint_given:
                 self._hint_given = True
-                hint_at_flat_logits(own["loss/align"][0].item(), self._candidates)
-            for key in ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss"):
-                if own[key]:
-                    own[key] = [self.accelerator.reduce(torch.stack(own[key]).mean(), "mean").item()]
-                else:
-                    del own[key]
+                hint_at_flat_logits(first[0].item(), self._candidates)
+            logs.update(self._means.take(MEANS, self.accelerator.reduce, self.args.device))
         super().log(logs, start_time)
