@@ -298,7 +298,7 @@ def test_answers_of_other_weights_are_not_taken_for_this_models(midalign, two_mo
 def test_answers_to_other_prompts_are_not_taken_for_these(midalign, two_models):
     options, _, silent = two_models
     assert midalign("evaluate", silent, *options)[0] == 0
-    (silent / "chat_template.jinja").write_text("{{ messages[1].content }}")
+    (silent / "chat_template.jinja").write_text("Now {% for m in messages %}{{ m.content }} {% endfor %}")
     assert "holds answers of another model" in midalign("evaluate", silent, *options)[2]
 
 

@@ -29,6 +29,13 @@ class DataConfig:
     task_languages: list[str] = field(
         default_factory=lambda: ["en-US"], metadata={"help": "Locales with labels, trained on."}
     )
+    task_system: Literal["auto", "system", "user"] = field(
+        default="auto",
+        metadata={
+            "help": "Where the task's instruction goes: system for a system message, user for the front of the user "
+            "turn, auto for the former where the chat template has it."
+        },
+    )
     task_rows: int | None = field(
         default=None, metadata={"help": "Take this many training rows of each locale; all when unset."}
     )

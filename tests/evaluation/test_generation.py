@@ -83,7 +83,7 @@ def gemma(make_model, tokenizer):
 
 def test_prompts_that_share_nothing_are_answered_too(make_model, tokenizer):
     bare = copy.deepcopy(tokenizer)
-    bare.chat_template = "{{ messages[0].content }}"
+    bare.chat_template = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
     texts = [[{"role": "user", "content": text}] for text in ("hello", "you", "there")]
     model = make_model().eval()
     assert generate(model, bare, texts, max_new_tokens=4) == row_by_row(model, bare, texts, 4)

@@ -14,6 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM
 
 from midalign.data.demo import corpus
+from midalign.data.streams import sample, sample_order
 from midalign.data.tokens import prompt_ids
 from midalign.evaluation import lm_slots
 from midalign.tasks.slots import massive, scoring
@@ -51,7 +52,7 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
     for locale in corpus.DEMO_LOCALES:
         name = f"massive_slots_{locale}"
         task = demo_tasks.load([name])["tasks"][name]
-        rows = corpus.rows(locale, "test")
+        rows = sample_order(corpus.rows(locale, "test"))
         assert len(task.task_docs) == len(rows)
         for doc, row in list(zip(task.task_docs, rows, strict=True))[:50]:
             prompt = task.fewshot_context(
@@ -60,6 +61,13 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
             expected = prompt_ids(tokenizer, massive.messages(row))
             assert model.tok_encode(prompt) == expected
             assert model.tok_batch_encode([prompt])[0].tolist() == [expected]
+
+
+def test_a_limit_takes_the_rows_that_evaluate_takes(demo_tasks):
+    task = demo_tasks.load(["massive_slots_de-DE"])["tasks"]["massive_slots_de-DE"]
+    task.build_all_requests(limit=7)
+    taken = {row["id"] for row in sample(corpus.rows("de-DE", "test"), 7)}
+    assert len(taken) == 7 and {request.doc["id"] for request in task.instances} == taken
 
 
 def test_corpus_figures_equal_those_of_the_scorer():

@@ -9,6 +9,7 @@ from lm_eval.tasks import TaskManager
 from midalign.evaluation.generation import generate
 from midalign.evaluation.lm_link import LM_TASKS
 from midalign.tasks.slots import massive
+from midalign.tasks.thoughts import without_thought
 
 
 def compare_generation(model, tokenizer, data, revision, locales, rows, batch_size, max_new_tokens, repeats):
@@ -39,5 +40,5 @@ def compare_generation(model, tokenizer, data, revision, locales, rows, batch_si
         theirs = harness.generate_until(requests, disable_tqdm=True)
         seconds["lm_eval"].append(time.perf_counter() - start)
     rates = {name: len(requests) / statistics.median(taken) for name, taken in seconds.items()}
-    equal = sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(requests)
+    equal = sum(a == without_thought(b) for a, b in zip(ours, theirs, strict=True)) / len(requests)
     return {"rows": len(requests), **rates, "ratio": rates["ours"] / rates["lm_eval"], "equal": equal}

@@ -41,7 +41,7 @@ def evaluate(
     """
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import FILES, notes, table, write_report
-    from midalign.models.runs import find_run, fingerprint, load_run, with_bases
+    from midalign.models.runs import find_run, load_run, with_bases
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
     everyone = with_bases(named) if base else named
@@ -57,7 +57,7 @@ def evaluate(
     rows = rows or (recipe.score_rows if recipe else None)
     rows_by_locale, source = _rows(*source_of(named, locales, data, revision), rows)
     groups = _groups(named, rows_by_locale, supervised, aligned)
-    models = {run.name: fingerprint(run) for run in everyone}
+    models = _models(everyone, output)
     answers = {}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console()) as progress:
@@ -68,7 +68,7 @@ def evaluate(
                 rows_by_locale,
                 output / run.name,
                 models[run.name],
-                partial(load_run, run),
+                partial(load_run, run, models[run.name]["chat"]["date"]),
                 batch_size,
                 max_new_tokens,
                 partial(progress.advance, bars[run.name]),
@@ -78,6 +78,23 @@ def evaluate(
     result = write_report(output, rows_by_locale, answers, groups, baseline, record)
     console().print(table(result), *notes(result), sep="\n\n")
     print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
+
+
+def _models(runs, output):
+    """{name: what the answers of a run depend on}.
+
+    The date in a prompt is that of training; a model that was not trained here has the one that its answers in `output`
+    have, else that of the other runs, else today.
+    """
+    from midalign.data.templates import chat_record
+    from midalign.evaluation.answers import kept_day
+    from midalign.models.runs import fingerprint, load_run_tokenizer
+
+    models, day = {}, None
+    for run in sorted(runs, key=lambda run: run.adapter is None and run.data is None):
+        chat = chat_record(load_run_tokenizer(run, kept_day(output / run.name) or day))
+        models[run.name], day = {**fingerprint(run), "chat": chat}, day or chat["date"]
+    return {run.name: models[run.name] for run in runs}
 
 
 def _recipe(named):

@@ -17,9 +17,13 @@ def sample(rows, count):
     """
     if count is None or count >= len(rows):
         return rows
-    chosen = sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).digest())[:count]
-    kept = {row["id"] for row in chosen}
+    kept = {row["id"] for row in sample_order(rows)[:count]}
     return [row for row in rows if row["id"] in kept]
+
+
+def sample_order(rows):
+    """The rows such that the first n are those that `sample` takes."""
+    return sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).digest())
 
 
 def read_locales(data, locales, partition, count, sieve=None):

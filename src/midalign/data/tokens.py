@@ -2,9 +2,8 @@
 
 import functools
 
-import jinja2
-
 from midalign.data.checks import fit_problem
+from midalign.data.templates import ERRORS
 from midalign.errors import InputError
 
 
@@ -25,8 +24,8 @@ def example_ids(tokenizer, example):
     ids = _chat_ids(tokenizer, example["prompt"] + example["completion"])
     if ids[: len(prompt)] != prompt:
         raise InputError(
-            "the chat template renders a prompt differently once an answer follows, so training would differ "
-            "from generation; give the tokenizer a template that only appends."
+            f"the chat template of {tokenizer.name_or_path} renders a prompt differently once an answer follows, so "
+            "training would differ from generation; save a chat_template.jinja that only appends into the model folder."
         )
     return {"input_ids": ids, "labels": [-100] * len(prompt) + ids[len(prompt) :]}
 
@@ -44,7 +43,7 @@ def _chat_ids(tokenizer, messages, **kwargs):
     )
     try:
         return tokenizer.apply_chat_template(messages, sanitize_control_tokens=suspicious, return_dict=False, **kwargs)
-    except jinja2.TemplateError as error:
+    except ERRORS as error:
         raise InputError(f"the chat template of {tokenizer.name_or_path} refuses the messages: {error}.") from error
 
 
@@ -62,9 +61,18 @@ def _first_letters(tokenizer, size):
 def sentence_ids(tokenizer, texts):
     """The ids of plain sentences: BOS if the tokenizer adds one, no EOS, no chat template (as the authors).
 
-    Returns list[list[int]].
+    Returns list[list[int]]. What a tokenizer adds behind a sentence, EOS or another, is taken away.
     """
-    return tokenizer(texts, split_special_tokens=True, add_special_tokens=True)["input_ids"]
+    rows = tokenizer(texts, split_special_tokens=True, add_special_tokens=True)["input_ids"]
+    added = _added_behind(tokenizer)
+    return [row[: len(row) - added] for row in rows] if added else rows
+
+
+def _added_behind(tokenizer):
+    """How many ids a tokenizer puts behind a text of its own accord."""
+    whole, own = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (True, False))
+    before = next(i for i in range(len(whole)) if whole[i : i + len(own)] == own)
+    return len(whole) - before - len(own)
 
 
 def example_columns(tokenizer, examples):

@@ -42,6 +42,14 @@ def answer(rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
     return {locale: [known[locale][row["id"]] for row in some] for locale, some in rows.items()}
 
 
+def kept_day(folder):
+    """The date in the prompts that the answers of a folder belong to, ISO; None where there is none."""
+    try:
+        return json.loads((folder / RECORD).read_text(encoding="utf-8"))["chat"]["date"]
+    except (OSError, ValueError, KeyError, TypeError):  # nothing there yet, or `_claim` says what is wrong with it
+        return None
+
+
 def _claim(folder, depends_on):
     """Make the folder and write down what its answers depend on; refuse one with answers of another model."""
     record = folder / RECORD

@@ -15,7 +15,9 @@ from packaging.version import Version
 from transformers import DynamicCache
 
 from midalign.data.capability import Capability
+from midalign.data.templates import end_of_turn
 from midalign.data.tokens import prompt_ids
+from midalign.tasks.thoughts import MARKS, without_thought
 
 # A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
 CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
@@ -24,7 +26,10 @@ MAX_NEW_TOKENS = 128  # the longest MASSIVE answer has fewer in every tokenizer 
 
 
 def generate(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_NEW_TOKENS):
-    """One answer for each chat, in order: list[str] without special tokens. Arguments as in `generate_batches`."""
+    """One answer for each chat, in order: list[str] without special tokens and thoughts.
+
+    Arguments as in `generate_batches`.
+    """
     answers = [""] * len(chats)
     for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
         for i, text in zip(batch, texts, strict=True):
@@ -36,8 +41,9 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     """Yield (places in `chats`, their answers) as they come, the longest prompts first.
 
     chats: lists of messages; prompts equal the training prompts token for token.   The answer to a prompt is the
-    argmax of the logits token by token, up to an end of turn or `max_new_tokens`. What else generation_config.json may
-    ask for is not applied: Qwen2.5's repetition penalty would forbid an answer to repeat the prompt's words.
+    argmax of the logits token by token, up to what the chat template writes after an answer, another end that the model
+    was made to stop at, or `max_new_tokens`. What else generation_config.json may ask for is not applied: Qwen2.5's
+    repetition penalty would forbid an answer to repeat the prompt's words.
     Raises InputError where rows of a batch would not get the answers that they get alone (`Capability`).
     """
     prompts = [prompt_ids(tokenizer, chat) for chat in chats]
@@ -46,7 +52,7 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     capability = Capability.of(model.config)
     capability.require_answers(max(map(len, prompts)) + max_new_tokens)
     model.eval()
-    stop = torch.tensor(_stop_ids(model, tokenizer), device=model.device)
+    over = _Over(model, tokenizer)
     shared = _shared_length(prompts)
     prefix = DynamicCache(config=model.config)
     if shared:
@@ -61,10 +67,10 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
             # The last rows of a batch cost as much as many: they go on in a batch of such rows.
             few = len(batch) // 4 if len(batches) > 1 else 0
             own = [texts[i][shared:] for i in batch]
-            left = _continue(model, own, [answers[i] for i in batch], prefix, shared, stop, max_new_tokens, few)
+            left = _continue(model, own, [answers[i] for i in batch], prefix, shared, over, max_new_tokens, few)
             waiting += [batch[row] for row in left]
             done = [i for row, i in enumerate(batch) if row not in left]
-            yield done, [tokenizer.decode(answers[i], skip_special_tokens=True) for i in done]
+            yield done, [over.text(answers[i]) for i in done]
 
 
 def _shared_length(prompts):
@@ -98,11 +104,12 @@ def _prefill(model, ids, cache):
 
 
 @torch.inference_mode()
-def _continue(model, own, answers, prefix, shared, stop, max_new_tokens, few):
+def _continue(model, own, answers, prefix, shared, over, max_new_tokens, few):
     """Lengthen the answers of one batch until at most `few` are not at their end.
 
     own: B lists, the ids of prompt and answer so far without the shared ones.   answers: B lists, lengthened in
-    place, end of turn excluded.   prefix: the cache of the shared ids, kept as it is.   stop: (ids,).
+    place, end of turn excluded.   prefix: the cache of the shared ids, kept as it is.
+    over: `_Over`.
     Returns the set of rows that are not at their end.
     """
     width = max(map(len, own))
@@ -124,12 +131,10 @@ def _continue(model, own, answers, prefix, shared, stop, max_new_tokens, few):
         )
         tokens = output.logits[:, -1].argmax(-1)  # (B,)
         kept = []
-        for place, (row, token, ends) in enumerate(
-            zip(alive, tokens.tolist(), torch.isin(tokens, stop).tolist(), strict=True)
-        ):
-            if not ends:
+        for place, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
+            if token not in over.ids:
                 answers[row].append(token)
-                if len(answers[row]) < max_new_tokens:
+                if len(answers[row]) < max_new_tokens and not over.after(answers[row]):
                     kept.append(place)
         if len(kept) <= few:
             return {alive[place] for place in kept}
@@ -143,8 +148,34 @@ def _continue(model, own, answers, prefix, shared, stop, max_new_tokens, few):
         positions = positions[:, -1:] + 1
 
 
-def _stop_ids(model, tokenizer):
-    """The tokenizer's end of turn and whatever else the model was made to stop at."""
+def stop_ids(model, tokenizer):
+    """The ids that end an answer: what the chat template writes after one, the tokenizer's EOS, and what else the model
+    was made to stop at.   Returns list[int].
+    """
     configured = model.generation_config.eos_token_id
     configured = configured if isinstance(configured, list) else [configured]
-    return sorted({tokenizer.eos_token_id, *configured} - {None})
+    return sorted({end_of_turn(tokenizer).token, tokenizer.eos_token_id, *configured} - {None})
+
+
+class _Over:
+    """Where an answer is over, and its text."""
+
+    def __init__(self, model, tokenizer):
+        self._tokenizer, self.ids = tokenizer, frozenset(stop_ids(model, tokenizer))
+        end = end_of_turn(tokenizer)
+        self._end = None if end.token in self.ids else end.text
+        marks = tokenizer.get_added_vocab()
+        self._starts, self._ends = ({marks.get(mark) for mark in some} for some in zip(*MARKS, strict=True))
+
+    def after(self, answer):
+        """Whether an answer of ids, none of `ids` among them, has come to an end that is plain text."""
+        return self._end is not None and self._end in self._tokenizer.decode(answer)
+
+    def text(self, answer):
+        """An answer of ids as text. Marks of a thought may be special tokens, which decoding drops: not the thought."""
+        last = max((place for place, token in enumerate(answer) if token in self._ends), default=-1)
+        answer = answer[last + 1 :]
+        if not self._starts.isdisjoint(answer):
+            return ""
+        text = self._tokenizer.decode(answer, skip_special_tokens=True)
+        return without_thought(text.split(self._end)[0] if self._end else text)

@@ -14,6 +14,7 @@ from transformers import (
 from transformers.utils import is_flash_attn_2_available
 from trl import get_quantization_config
 
+from midalign.data.templates import fit
 from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
 from midalign.models.weights import require_finite
@@ -30,9 +31,14 @@ def model_path(name, cache_dir):
         return str(tiny_model(cache_dir))
 
 
-def load_tokenizer(path, revision):
-    """The tokenizer of a folder or hub model. Raises InputError when there is none."""
-    return _load(AutoTokenizer, path, revision)
+def load_tokenizer(path, revision, system="auto", day=None):
+    """The tokenizer of a folder or hub model, its chat template fitted: `data.templates.fit`, also for `system`, `day`.
+
+    Raises InputError when there is none, and for a template that cannot be used.
+    """
+    tokenizer = _load(AutoTokenizer, path, revision)
+    fit(tokenizer, system, day)
+    return tokenizer
 
 
 def load_config(path, revision):

@@ -83,9 +83,25 @@ def _of_adapter(folder, model):
         raise InputError(f"{folder / ADAPTER_CONFIG} has no base_model_name_or_path; write the base model there.")
     if kind not in ADDITIVE or config.get("alora_invocation_tokens"):
         raise InputError(f"{folder} is a {kind} adapter; our generation is exact for {', '.join(ADDITIVE)} only.")
+    base = _base_of(base, folder)
     model = replace(model, model_name_or_path=base, model_revision=config.get("revision") or model.model_revision)
     with_tokenizer = (folder / "tokenizer_config.json").is_file()
     return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, model)
+
+
+def _base_of(base, folder):
+    """The model below an adapter, from the path or hub name that PEFT wrote down.
+
+    A relative path began where training did: here, or at the adapter's folder or one above it. Raises InputError.
+    """
+    starts = (Path(), folder.resolve(), *folder.resolve().parents)
+    found = next((start / base for start in starts if (start / base).is_dir()), None)
+    if found is None and (base.startswith(".") or Path(base).is_absolute() or base.count("/") > 1):  # no hub name
+        raise InputError(
+            f"{folder / ADAPTER_CONFIG} has base_model_name_or_path {base}, which is no folder, neither from here nor "
+            f"from {folder} or above it; write there where the base model is."
+        )
+    return base if found is None else str(found)
 
 
 def _name(path):
@@ -112,10 +128,17 @@ def aligned_languages(data):
     return set(data.align_languages or {pair["source_lang"] for pair in read_pairs(data.align_data)})
 
 
-def load_run(run):
-    """(model, tokenizer) of a run, on this process's device. Raises InputError."""
-    revision = run.model.model_revision
-    tokenizer = load_tokenizer(run.tokenizer, revision if run.tokenizer == run.path else None)
+def load_run_tokenizer(run, day=None):
+    """The fitted tokenizer of a run.   day: as in `data.templates.fit`; a trained run has its own.
+
+    Raises InputError.
+    """
+    return load_tokenizer(run.tokenizer, run.model.model_revision if run.tokenizer == run.path else None, day=day)
+
+
+def load_run(run, day=None):
+    """(model, tokenizer) of a run, on this process's device.   day: see `load_run_tokenizer`. Raises InputError."""
+    tokenizer = load_run_tokenizer(run, day)
     model = load_model(run.path, run.model)
     if run.adapter:
         try:

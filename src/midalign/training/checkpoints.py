@@ -42,7 +42,7 @@ FREE = frozenset(
 def seal(folder, made_from):
     """Write the seal, the last file of a checkpoint, once all others are on the disk.
 
-    made_from: {"recipe": {...}, "data": {...}, "step": {...}, "engine": a name, "processes": a count}, JSON.
+    made_from: {"recipe", "data", "step", "chat": {...}, "engine": a name, "processes": a count}, JSON.
     """
     folder = Path(folder)
     files = sorted(file for file in folder.rglob("*") if file.is_file())
@@ -146,6 +146,11 @@ def unfit(folder):
         return "trainer_state.json cannot be read"
     missing = best != folder and tear(best)
     return f"{best.name}, the best one before it, is not: {missing}" if missing else None
+
+
+def sealed_day(folder):
+    """The date in the prompts of the run that wrote a checkpoint, ISO; None where they have none, or without a seal."""
+    return (_read_seal(folder) or {}).get("chat", {}).get("date")
 
 
 def require_same(folder, made_from):

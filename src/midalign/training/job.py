@@ -6,17 +6,20 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from transformers import GenerationConfig
 from trl import get_peft_config
 
 from midalign.compatibility import engine_of
 from midalign.data.checks import Sieve
 from midalign.data.streams import read_locales
+from midalign.data.templates import chat_record
 from midalign.errors import InputError
+from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
-from midalign.training.checkpoints import newest_whole, require_same, unfit
+from midalign.training.checkpoints import newest_whole, require_same, sealed_day, unfit
 from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
 from midalign.training.prepare import prepare
@@ -38,7 +41,8 @@ def run(argv, show=True):
     compared = baseline_argv(argv, data, training)
     _make_folder(training.output_dir)
     checkpoint = _checkpoint(training)
-    prepared = prepare(data, training, model, data.on_bad_row, held_out=training.eval_strategy != "no")
+    day = sealed_day(checkpoint) if checkpoint else None
+    prepared = prepare(data, training, model, data.on_bad_row, held_out=training.eval_strategy != "no", day=day)
     made_from = _made_from(recipe, prepared)
     if checkpoint:
         require_same(checkpoint, made_from)
@@ -97,6 +101,7 @@ def _made_from(recipe, prepared):
         "recipe": resolved(*recipe),
         "data": data_record(prepared.task, prepared.pairs),
         "step": step_record(training, training.world_size),
+        "chat": chat_record(prepared.tokenizer),
         "engine": engine_of(training),
         "processes": training.world_size,
     }
@@ -171,6 +176,8 @@ def _write(trainer, recipe, prepared, come_out):
         "left_out": len(prepared.left_out),
         "metrics": trainer.state.log_history[-3:],
     }
+    if model.use_peft:  # PEFT writes none: who merges or serves the adapter is to stop where its answers end
+        GenerationConfig(eos_token_id=stop_ids(trainer.model, prepared.tokenizer)).save_pretrained(folder)
     write_record(folder, record)
     if come_out["scores"]:
         kept = {"scores": come_out["scores"], "recipe": come_out["given"]}

@@ -30,17 +30,18 @@ class Prepared:
     packed: dict  # see `checks.fast_paths`
 
 
-def prepare(data, training, model, on_bad_row, held_out=False):
+def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     """The streams of what `read_recipe` gives; `training.align_layer` becomes the layer's number.
 
     on_bad_row: error or skip, or None to go on without a word: the caller shows what is left out.
-    held_out: whether held-out task rows are needed.   Of several processes the first makes what the others read.
+    held_out: whether held-out task rows are needed.   day: the date in prompts that have one, ISO; today when None.
+    Of several processes the first makes what the others read.
     Raises InputError.
     """
     path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
     config = load_config(path, model.model_revision)
     training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
-    tokenizer = load_tokenizer(path, model.model_revision)
+    tokenizer = load_tokenizer(path, model.model_revision, data.task_system, day)
     sieve, processes = Sieve(on_bad_row or "skip"), training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):
         texts = scored_texts(data)

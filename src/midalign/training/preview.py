@@ -13,6 +13,7 @@ from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
 from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.schedule import MicroBatchSampler
+from midalign.data.templates import chat_record
 from midalign.models.memory import estimate
 from midalign.recipe import read_recipe
 from midalign.training.prepare import prepare
@@ -37,6 +38,7 @@ def preview_recipe(argv, gpu, engine, processes):
         yield _row(tokenizer, row)
     for pair in pairs[:SHOWN]:
         yield _pair(tokenizer, pair)
+    yield Text("; ".join(f"{key}: {value!r}" for key, value in chat_record(tokenizer).items() if value))
     yield _left_out(prepared.left_out, data.on_bad_row)
     yield _counts(rows, pairs, prepared.held_out_pairs)
     sampler = MicroBatchSampler.of(training, len(rows), pairs, processes)

@@ -15,6 +15,8 @@ Source: MASSIVE 1.1, https://github.com/alexa/massive, arXiv 2204.08582.
 
 import re
 
+from midalign.tasks.thoughts import without_thought
+
 INSTRUCTION = (
     "Extract the words of the utterance that fill slots, such as a time, a place or a person. "
     "Copy them exactly, in the order they appear. "
@@ -101,10 +103,11 @@ def read_target(text):
 def read_answer(text):
     """`read_target` and how many parts it dropped: (list of (slot, words), malformed).
 
-    "None" in any case is the answer without slots; an answer with nothing in it is one malformed part.
+    A thought before the answer is no part of it. "None" in any case is the answer without slots; an answer with nothing
+    in it is one malformed part.
     """
     pairs, malformed, parts = [], 0, 0
-    for part in PART.findall(text):
+    for part in PART.findall(without_thought(text)):
         if not part.strip():
             continue
         parts += 1
