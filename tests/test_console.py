@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from midalign import cli
-from midalign.console import console, program, show
+from midalign.console import console, program
 from midalign.data.demo import corpus
 from midalign.tasks.slots import massive
 
@@ -51,7 +51,7 @@ def test_letters_that_stdout_cannot_take_get_stand_ins_one_for_one(encoding, std
         table = Table(title="⟦ab⟧")
         table.add_column("…")
         table.add_row("αβγ")
-        show(table)
+        console().print(table)
     out = stdout.read()
     for letter, stand_in in (("⟦", "["), ("█", "#"), ("д", "\\u0434"), ("α", "\\u03b1")):
         try:
@@ -84,8 +84,8 @@ def test_what_is_no_terminal_gets_the_width_that_a_table_needs(stdout):
     for column in range(40):
         table.add_column(f"column {column}")
     table.add_row(*["x" * 20] * 40)
-    show(table)
-    show(Text("y" * 500))
+    console().print(table)
+    console().print(Text("y" * 500))
     lines = stdout.read().splitlines()
     assert "column 39" in "".join(lines) and "…" not in "".join(lines)
     assert {len(line) for line in lines[1:-1]} == {40 * 23 + 1}  # twenty letters, a space on each side, a border
@@ -110,7 +110,7 @@ def test_brackets_and_colons_in_data_are_no_markup(stdout):
     table = Table()
     table.add_column("[bold]a")
     table.add_row("[red]b[/red] :smile: [/]")
-    show(table)
+    console().print(table)
     out = stdout.read()
     assert "[bold]a" in out and "[red]b[/red] :smile: [/]" in out
 

@@ -59,11 +59,6 @@ def console():
     return Console(**size, markup=False, emoji=False, highlight=False)
 
 
-def show(part):
-    """Print a string or something of rich, such as a Table."""
-    console().print(part)
-
-
 def _stand_in(error):
     if not isinstance(error, UnicodeEncodeError):
         raise error

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from midalign.cli.app import Dtype, app
 from midalign.cli.evaluation import source_of
-from midalign.console import show
+from midalign.console import console
 from midalign.errors import InputError
 
 
@@ -38,12 +38,12 @@ def bench(
 
         argv = [run, *context.args, *(("--dtype", dtype.value) if dtype else ())]
         for part in bench_recipe(argv, names, repeats or 3, growth):
-            show(part)
+            console().print(part)
     elif names == {"lm_eval"}:
         if context.args:
             raise InputError(f"{context.args[0]} is no option of bench against lm_eval; see midalign bench --help.")
         source = (locales, data, revision)
-        show(_bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repeats or 1))
+        console().print(_bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repeats or 1))
     else:
         raise InputError(f"--against {against}: use trl, naive, trl,naive or lm_eval.")
 

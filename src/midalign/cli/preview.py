@@ -7,7 +7,7 @@ import typer
 
 from midalign.cli.app import app
 from midalign.compatibility import ENGINES
-from midalign.console import show
+from midalign.console import console
 
 Engine = Enum("Engine", {name: name for name in ENGINES}, type=str)
 
@@ -25,4 +25,4 @@ def preview(
 
     engine = engine.value if engine else "ddp" if processes > 1 else "single"
     for part in preview_recipe([recipe, *context.args], gpu, engine, processes):
-        show(part)
+        console().print(part)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from midalign.cli.app import HUB, REVISION, Data, Revision, app
-from midalign.console import show
+from midalign.console import console
 from midalign.errors import InputError
 
 
@@ -55,7 +55,7 @@ def score(
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        show(_score_table(report))
+        console().print(_score_table(report))
 
 
 def _own_report(rows, predictions, against):

@@ -1,8 +1,14 @@
-"""What happens around an optimizer step."""
+"""What happens around an optimizer step, and what is shown of it."""
 
-from transformers import TrainerCallback
+import sys
+
+from tqdm.auto import tqdm
+from transformers import ProgressCallback, TrainerCallback
 
 from midalign.data.schedule import is_align_step
+
+TRAINED = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss", "grad_norm", "learning_rate", "train_loss")
+UNTOLD = ("_runtime", "_per_second", "_entropy", "_num_tokens", "_mean_token_accuracy", "padding", "tokens_saved")
 
 
 class AlignLearningRate(TrainerCallback):
@@ -22,3 +28,44 @@ class AlignLearningRate(TrainerCallback):
         if is_align_step(args.align_schedule, state.global_step):
             for group in optimizer.param_groups:
                 group["lr"] *= factor
+
+
+class Shown(ProgressCallback):
+    """A bar where stderr is a terminal, and one readable line a log there, in place of a dict.
+
+    What is logged stays whole: in trainer_state.json and for tensorboard, wandb and trackio.
+    """
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.current_step = 0
+        if state.is_world_process_zero:
+            self.training_bar = tqdm(total=state.max_steps, dynamic_ncols=True, disable=args.disable_tqdm or None)
+
+    def on_prediction_step(self, args, state, control, **kwargs):
+        if self.training_bar is not None and not self.training_bar.disable:
+            super().on_prediction_step(args, state, control, **kwargs)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        told = in_words(logs)
+        if told and state.is_world_process_zero:
+            steps = str(state.max_steps)
+            tqdm.write(f"step {state.global_step:{len(steps)}}/{steps}  {told}", file=sys.stderr)
+
+
+def in_words(logs):
+    """The figures of a log that tell how a run goes, on one line; "" where there are none.
+
+    >>> in_words({"eval_task": 1.25, "eval_retrieval_at_1": 0.5, "eval_retrieval_at_1_de": 0.5, "eval_runtime": 3.0})
+    'held out: task 1.25  retrieval_at_1 0.5 (de 0.5)'
+    """
+    held_out = {
+        key.removeprefix("eval_"): value
+        for key, value in logs.items()
+        if key.startswith("eval_") and not key.endswith(UNTOLD)
+    }
+    if not held_out:
+        return "  ".join(f"{key} {logs[key]:<8.4g}" for key in TRAINED if key in logs).rstrip()
+    languages = {key: value for key, value in held_out.items() if key.startswith("retrieval_at_1_")}
+    told = "  ".join(f"{key} {value:.4g}" for key, value in held_out.items() if key not in languages)
+    each = ", ".join(f"{key.removeprefix('retrieval_at_1_')} {value:.3g}" for key, value in languages.items())
+    return f"held out: {told}" + (f" ({each})" if each else "")

@@ -5,11 +5,11 @@ import logging
 import time
 from pathlib import Path
 
-from rich.console import Console
 from transformers import GenerationConfig
 from trl import get_peft_config
 
 from midalign.compatibility import engine_of
+from midalign.console import console
 from midalign.data.checks import Sieve
 from midalign.data.streams import read_locales
 from midalign.data.templates import chat_record
@@ -59,7 +59,7 @@ def run(argv, show=True):
         come_out = {"resumed_from": checkpoint, "scores": scores, "seconds": round(time.time() - started, 1)}
         _write(trainer, recipe, prepared, {"given": given, **come_out})
         if scores and show:
-            Console().print(_table(data, training, prepared.pairs, scores, baseline))
+            console().print(_table(data, training, prepared.pairs, scores, baseline))
     return scores
 
 

@@ -9,7 +9,7 @@ import logging
 from functools import partial
 
 import torch
-from transformers import EarlyStoppingCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from trl import SFTTrainer
 
 from midalign.alignment import losses
@@ -20,7 +20,7 @@ from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_
 from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.models.weights import first_not_finite
-from midalign.training.callbacks import AlignLearningRate
+from midalign.training.callbacks import AlignLearningRate, Shown
 from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, fast_paths, longest_row, longest_sentence
 from midalign.training.engines import (
@@ -67,6 +67,8 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         with checkpointing_as_given(args):
             super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
+        if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):  # not the one of a notebook
+            self.add_callback(Shown())
         keep_adapters_in_float32(self.model)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         self._balance = self._take_over_balance()
