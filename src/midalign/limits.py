@@ -7,6 +7,8 @@ import math
 
 from midalign.config import resolve_layer
 from midalign.errors import InputError
+from midalign.languages import language_of
+from midalign.texts import shown
 
 METRICS = ("loss", "task", "align", "retrieval_at_1")
 
@@ -60,6 +62,11 @@ def _check_combinations(data, training, given):
     for key in ("align_languages", "align_eval_languages"):
         if getattr(data, key) and not data.align_data:
             raise InputError(f"{key} is set without align_data; add it or delete {key}.")
+        for tag in getattr(data, key) or ():
+            if language_of(tag) in (None, "en"):
+                raise InputError(
+                    f"{key}: found {shown(tag)}; name other languages than English by codes such as sw or zh-Hant."
+                )
     for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
         new = old.replace("gradient", "activation")
         if {old, new} <= given:
@@ -115,7 +122,7 @@ def _check_evaluation(data, training):
     )
     if metric.startswith(("align", "retrieval")) and not data.align_data:
         raise InputError(f"metric_for_best_model {metric} needs pairs; set align_data or use task.")
-    measured = data.align_eval_languages or data.align_languages
+    measured = [language_of(tag) for tag in data.align_eval_languages or data.align_languages or ()]
     if language != metric and measured and language not in measured:
         raise InputError(f"metric_for_best_model {metric}: only {', '.join(measured)} are measured; name one of them.")
 

@@ -16,6 +16,7 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
+from midalign.languages import language_of
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
@@ -164,7 +165,7 @@ def _write(trainer, recipe, prepared, come_out):
     """
     data, training, model = recipe
     folder, made_from = Path(training.output_dir), trainer.made_from
-    spoken = {locale.split("-")[0] for locale in data.task_languages} | made_from["data"]["pairs"].keys()
+    spoken = {language_of(locale) for locale in data.task_languages} | made_from["data"]["pairs"].keys()
     record = {
         **made_from,
         **environment(),
