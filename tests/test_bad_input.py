@@ -366,6 +366,15 @@ def test_a_recipe_that_cannot_run(change, message, refusal):
     assert message in refusal(recipe=change)
 
 
+@pytest.mark.parametrize("metric", ["retrieval_at_1_sw", "eval_retrieval_at_1_xx", "retrieval_at_1_"])
+def test_a_metric_that_no_evaluation_would_have_is_found_when_the_pairs_are_read(metric, refusal, tmp_path):
+    write(tmp_path / "de-DE" / "validation.jsonl", [ROW | {"partition": "dev"}])
+    best = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    assert f"{metric}: held-out pairs are of de; name one of them" in refusal(
+        recipe=best | {"metric_for_best_model": metric}
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -373,7 +382,7 @@ def test_a_recipe_that_cannot_run(change, message, refusal):
         ("- a\n- b", "holds no `key: value` lines"),
         ("a: [1", "is not valid YAML"),
         ("max_steps: 1\nmax_steps: 2", "max_steps appears twice"),
-        ("a: !!python/object/apply:os.system [echo]", "is not valid YAML"),
+        ("a: !!python/object/apply:os.system [echo]", "found the tag"),
         ("\t- x", "is not valid YAML"),
     ],
 )
