@@ -40,6 +40,11 @@ def evaluate(
     and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
     that was cut goes on where it stopped.
     """
+    from midalign.models.nearby import require_model_name
+
+    for run in runs:
+        require_model_name(run)  # before the imports below, which take seconds
+
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import FILES, notes, table, write_report
     from midalign.models.runs import find_run, load_run, with_bases
