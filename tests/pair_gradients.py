@@ -99,6 +99,10 @@ def sharded(model):
     return model
 
 
+def is_root(module):
+    return module._get_fsdp_state()._is_root
+
+
 def main():
     dist.init_process_group("gloo")
     rank, pairs = dist.get_rank(), make_pairs()
@@ -118,9 +122,16 @@ def main():
             require_equal(gradients(shards), expected, 1e-6, f"fully_shard, {case}")
         one = make_model(lora)
         (task_loss(one, slice(None)) + loss_of_all(one, pairs)).backward()
-        shards = sharded(make_model(lora))
-        (task_loss(shards, slice(2 * rank, 2 * rank + 2)) + loss_of(shards, own)).backward()
-        require_equal(gradients(shards), gradients(one), 1e-6, f"fully_shard, {name}, beside a task half")
+        halves = {
+            "task": lambda model: task_loss(model, slice(2 * rank, 2 * rank + 2)),
+            "pairs": lambda model: loss_of(model, own),
+        }
+        for first, second in (halves, reversed(halves)):  # the first call is where fully_shard looks for its layers
+            shards = sharded(make_model(lora))
+            (halves[first](shards) + halves[second](shards)).backward()
+            roots = [module for module in shards.modules() if isinstance(module, FSDPModule) and is_root(module)]
+            assert roots == [shards], f"{len(roots)} modules wait for gradients of their own"
+            require_equal(gradients(shards), gradients(one), 1e-6, f"fully_shard, {name}, {first} before {second}")
 
     found = {}
     for checkpointed in (True, False):

@@ -253,7 +253,7 @@ def test_gradients_of_a_pair_half_are_those_of_one_process_also_through_fully_sh
     )
     assert done.returncode == 0, done.stderr[-3000:]
     cases = [line.split(":")[0] for line in done.stdout.splitlines() if "of the largest entry" in line]
-    assert len(cases) == 15 and sum(case.startswith("fully_shard") for case in cases) == 8
+    assert len(cases) == 17 and sum(case.startswith("fully_shard") for case in cases) == 10
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Early exit: the states of the lower layers, whatever is wrapped around the model."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -75,14 +77,91 @@ def test_an_architecture_without_early_exit_is_refused():
         middle_states(model, IDS, MASK, 1)
 
 
-def test_a_decoder_that_ignores_the_lowered_depth_is_refused(make_model):
+def test_a_decoder_that_takes_its_layers_from_elsewhere_is_refused(make_model):
     model = make_model()
-    decoder, stack = model.model, model.model.layers
+    decoder, layers = model.model, list(model.model.layers)
 
-    class Stubborn(torch.nn.ModuleList):
-        def __getitem__(self, index):
-            return super().__getitem__(slice(None) if isinstance(index, slice) else index)
+    def forward(input_ids, **kwargs):
+        states = decoder.embed_tokens(input_ids)
+        places = decoder.rotary_emb(states, torch.arange(input_ids.size(1))[None])
+        for layer in layers:
+            states = layer(states, position_embeddings=places)
+        return decoder.norm(states)
 
-    decoder.layers = Stubborn(stack)
-    with pytest.raises(ValueError, match="ran above the alignment layer"):
+    decoder.forward = forward
+    with pytest.raises(ValueError, match="LlamaDecoderLayer ran above the alignment layer"):
         middle_states(model, IDS, MASK, 1)
+
+
+def test_a_decoder_that_does_not_run_its_norm_is_refused(make_model):
+    decoder = make_model().model
+    decoder.forward = lambda input_ids, **kwargs: decoder.embed_tokens(input_ids)
+    with pytest.raises(ValueError, match="LlamaModel did not run its `norm`"):
+        middle_states(decoder, IDS, MASK, 1)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_gradient_checkpointing_computes_the_same_lower_layers_again(reentrant, make_model):
+    def gradients(model):
+        middle_states(model, IDS, MASK, 2)[MASK.bool()].square().sum().backward()
+        return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+    plain, checkpointed = make_model().train(), make_model().train()
+    checkpointed.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    checkpointed.enable_input_require_grads()
+    expected, found = gradients(plain), gradients(checkpointed)
+    assert found.keys() == expected.keys() and not any(".layers.2." in name for name in found)
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name])
+
+
+def test_the_layers_are_those_of_before_also_after_an_error_inside_of_one(make_model):
+    model = make_model()
+    layers, names = model.model.layers, list(model.state_dict())
+
+    def fail(*_):
+        assert len(model.model.layers) == 2
+        raise KeyboardInterrupt
+
+    hook = layers[1].register_forward_hook(fail)
+    with torch.no_grad():
+        with pytest.raises(KeyboardInterrupt):
+            middle_states(model, IDS, MASK, 2)
+        hook.remove()
+        assert model.model.layers is layers and list(model.state_dict()) == names
+        whole = model(IDS, attention_mask=MASK, output_hidden_states=True).hidden_states
+        torch.testing.assert_close(middle_states(model, IDS, MASK, 2)[MASK.bool()], whole[2][MASK.bool()])
+
+
+def test_a_copy_of_a_model_exits_through_its_own_layers(make_model):
+    model = make_model()
+    copy = deepcopy(model)
+    with torch.no_grad():
+        before = middle_states(model, IDS, MASK, 2)
+        for parameter in copy.model.layers.parameters():
+            parameter.zero_()  # a layer adds nothing
+        assert torch.equal(middle_states(copy, IDS, MASK, 2), copy.model.embed_tokens(IDS))
+        assert torch.equal(middle_states(model, IDS, MASK, 2), before)
+
+
+def test_an_early_exit_before_the_first_whole_pass_hides_no_layer_from_it(make_model):
+    """transformers hooks all layers for the outputs it is asked for when it is first asked."""
+    experts = {"num_local_experts": 4, "output_router_logits": True, "output_hidden_states": True}
+    model = make_model(family="mixtral", **experts)
+    with torch.no_grad():
+        middle_states(model, IDS, MASK, 2)
+        whole = model(IDS, attention_mask=MASK)
+    assert len(whole.router_logits) == 4 and len(whole.hidden_states) == 5
+
+
+@pytest.mark.slow  # the compiler is slow to load
+def test_a_compiled_model_exits_at_the_layer_that_is_asked_for(make_model):
+    model = make_model().eval()
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        whole = model(IDS, attention_mask=MASK, output_hidden_states=True).hidden_states
+        before = compiled(IDS, attention_mask=MASK).logits
+        for layer in (2, 1, 2):
+            found = middle_states(compiled, IDS, MASK, layer)
+            torch.testing.assert_close(found[MASK.bool()], whole[layer][MASK.bool()])
+        assert torch.equal(compiled(IDS, attention_mask=MASK).logits, before)

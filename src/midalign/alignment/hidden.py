@@ -5,6 +5,20 @@ Legend: B sentences, T tokens, H hidden width, L decoder layers.
 
 from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
+from torch import nn
+
+# Decoders whose final norm does not read what the layer below it wrote, by `model_type` of their configuration.
+STREAMS = "it keeps several states of each token and merges them after its last layer"
+LOOPS = "it runs some of its layers several times"
+NO_EXIT = {
+    "deepseek_v4": STREAMS,
+    "dory": LOOPS,
+    "gemma3n_text": STREAMS,
+    "hy_v4": STREAMS,
+    "inkling2_loop_text": LOOPS,
+    "inkling2_text": "it mixes the states of several layers after its last one",
+}
+RECORDS = ("output_hidden_states", "output_attentions", "output_router_logits")  # the last is of experts only
 
 
 def decoder_of(model):
@@ -12,7 +26,7 @@ def decoder_of(model):
 
     Raises ValueError for an architecture that does not have them (GPT-2 and older designs).
     """
-    model = extract_model_from_parallel(model)
+    model = extract_model_from_parallel(model, keep_torch_compile=False)
     if isinstance(model, PeftModel):
         model = model.get_base_model()
     decoder = model.get_decoder()
@@ -24,50 +38,78 @@ def decoder_of(model):
     return decoder
 
 
+def require_early_exit(decoder):
+    """Raises ValueError for an architecture whose middle states the early exit cannot give."""
+    reason = NO_EXIT.get(decoder.config.model_type)
+    if reason:
+        raise ValueError(
+            f"{type(decoder).__name__} has no early exit: {reason}; use a decoder built like Llama, Qwen3, Gemma 3 "
+            "or Mistral."
+        )
+
+
 def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
     """States after the first `layer` decoder layers, never normed; no upper layer and no LM head runs.
 
     model: a causal LM or its decoder, plain or wrapped by PEFT, DDP or DeepSpeed. The wrapped model itself
-        is called, so that the hooks of its wrappers fire; only the depth is lowered for the call.
+        is called, so that the hooks of its wrappers fire; only inside of its decoder the list of layers is shorter.
     input_ids, attention_mask: (B, T) int64; 1 = token, 0 = padding.   layer: 0 (embeddings) .. L.
     With packed sequences attention_mask is what the model takes as a full mask, and position_ids is given.
     Returns (B, T, H) in the model's dtype. Equal to `hidden_states[layer]` of transformers for layer < L;
     at L transformers applies the final norm, this does not (as in the authors' code).
-    Raises ValueError when `layer` is out of range or the architecture ignores `config.num_hidden_layers`.
+    Raises ValueError when `layer` is out of range or the architecture has no early exit.
     """
     decoder = decoder_of(model)
-    depth = len(decoder.layers)
+    require_early_exit(decoder)
+    layers, depth = decoder.layers, len(decoder.layers)
     if not 0 <= layer <= depth:
         raise ValueError(f"layer={layer}, but {type(decoder).__name__} has {depth} layers; use 0..{depth}.")
 
-    captured = []
-    called = extract_model_from_parallel(model)
-    # The states are what the forward pass returns: the wrappers look at that to see which parameters took part.
+    states = None
+
+    def shorten(*_):
+        # Not before the call: a wrapper looks for all of its layers when it is called for the first time.
+        decoder.layers = nn.ModuleList(list(layers)[:layer])
+
+    def keep(_, args):
+        nonlocal states
+        states = args[0]  # of the last call: NanoChat norms its embeddings with the same module
+
+    called = extract_model_from_parallel(model, keep_torch_compile=False)
     hooks = [
-        decoder.norm.register_forward_pre_hook(lambda _, args: captured.append(args[0])),
-        called.register_forward_hook(lambda *_: captured[0], prepend=True),
+        decoder.register_forward_pre_hook(shorten),
+        decoder.norm.register_forward_pre_hook(keep),
+        # The states are what the forward pass returns: the wrappers look at that to see which parameters took part.
+        called.register_forward_hook(lambda *_: states, prepend=True),
     ]
     if layer < depth:
-        hooks.append(decoder.layers[layer].register_forward_pre_hook(_refuse_upper_layer))
+        hooks.append(layers[layer].register_forward_pre_hook(_refuse_upper_layer))
+    # transformers hooks what its configuration asks for when it is first asked, and would find the lower layers alone.
+    off = {name: False for name in RECORDS if getattr(decoder.config, name, False)}
     # A causal LM projects only the positions in `logits_to_keep`: none. A bare decoder has no head to spare.
     no_logits = {} if called is decoder else {"logits_to_keep": input_ids.new_empty(0)}
-    decoder.config.num_hidden_layers = layer
     try:
-        return model(
+        output = model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
             use_cache=False,
             **no_logits,
+            **off,
         )
     finally:
-        decoder.config.num_hidden_layers = depth
+        decoder.layers = layers
         for hook in hooks:
             hook.remove()
+    if states is None:
+        raise ValueError(
+            f"{type(decoder).__name__} did not run its `norm`, so it has no early exit; use another model."
+        )
+    return output
 
 
 def _refuse_upper_layer(module, args):
     raise ValueError(
-        f"{type(module).__name__} ran above the alignment layer: this architecture ignores "
-        "config.num_hidden_layers, so it has no early exit; use a Llama, Qwen, Gemma 3 or Mistral model."
+        f"{type(module).__name__} ran above the alignment layer: this architecture does not take its layers from "
+        "`layers`, so it has no early exit; use a Llama, Qwen, Gemma 3 or Mistral model."
     )
