@@ -25,7 +25,6 @@ FLOORS = {
     "compatibility": 1,
     "config": 1,
     "limits": 2,
-    "recipe_file": 2,
     "data": 2,
     "analysis": 3,
     "recipe": 3,

@@ -17,11 +17,10 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model
-from tqdm.auto import tqdm
 from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from midalign.alignment import losses
-from midalign.alignment.hidden import decoder_of
+from midalign.alignment.hidden import decoder_of, middle_states
 from midalign.config import MidAlignConfig
 from midalign.data.batches import pad_sentences
 from midalign.errors import InputError
@@ -66,6 +65,7 @@ class Bench:
             self.ours = MidAlignTrainer(args=args, pairs=self.pairs, **common)
             sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
             self.sft = MidAlignTrainer(args=sft, **common)
+        self.ours.require_exact()
         self.ours._pair_halves = 1
         if args.activation_checkpointing:  # `train` would do it
             self.ours.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)
@@ -126,25 +126,13 @@ class Bench:
         return self.ours._loss(*losses.mean_pool(states, batch["attention_mask"]).chunk(2), None)
 
     def _bare(self, batch, layer):
-        with self._cut(layer):
-            return sum(self._run_bare(chunk) for chunk in batch["chunks"])
+        return sum(self._run_bare(chunk, layer) for chunk in batch["chunks"])
 
-    def _run_bare(self, chunk):
-        inputs = {"input_ids": chunk["input_ids"], "attention_mask": chunk["attention_mask"], "use_cache": False}
+    def _run_bare(self, chunk, layer):
+        mask, places = chunk["attention_mask"], None
         if "segments" in chunk:
-            inputs["attention_mask"] = block_mask(self.model, chunk["segments"], chunk["segments"])
-            inputs["position_ids"] = chunk["position_ids"]
-        return self.decoder(**inputs).last_hidden_state.float().square().mean()
-
-    @contextmanager
-    def _cut(self, layer):
-        """The decoder without its upper layers and norm."""
-        decoder, layers, norm = self.decoder, self.decoder.layers, self.decoder.norm
-        decoder.layers, decoder.norm, decoder.config.num_hidden_layers = layers[:layer], torch.nn.Identity(), layer
-        try:
-            yield
-        finally:
-            decoder.layers, decoder.norm, decoder.config.num_hidden_layers = layers, norm, len(layers)
+            mask, places = block_mask(self.model, chunk["segments"], chunk["segments"]), chunk["position_ids"]
+        return middle_states(self.decoder, chunk["input_ids"], mask, layer, places).float().square().mean()
 
     def micro_batch(self, who, laps):
         """A whole micro-batch and optimizer step, from rows on.   who: ours, or plain (trl and naive)."""
@@ -160,18 +148,13 @@ class Bench:
         self.optimizer.zero_grad()
         laps.lap("optimizer")
 
-    def breakdown(self, repeats):
-        """{"plain", "ours": {phase: median seconds of `micro_batch`}}, both in turn."""
-        found = defaultdict(list)
-        for who, counts in turns(("plain", "ours"), repeats):
-            laps = Laps()
+    def breakdown(self, who, repeats):
+        """{phase: seconds} of `micro_batch`, the mean of `repeats`."""
+        laps = Laps()
+        for _ in range(repeats):
+            laps.last = _now()
             self.micro_batch(who, laps)
-            if counts:
-                found[who].append(laps.seconds)
-        return {
-            who: {phase: statistics.median(seconds[phase] for seconds in runs) for phase in runs[0]}
-            for who, runs in found.items()
-        }
+        return {name: seconds / repeats for name, seconds in laps.seconds.items()}
 
     @contextmanager
     def vocabulary(self, size):
@@ -211,11 +194,12 @@ class Bench:
     def measure(self, candidates, repeats):
         """{name: Candidate} -> {name: (median seconds, peak MiB above what was there)}, all in turn."""
         taken, peaks = defaultdict(list), defaultdict(float)
-        for name, counts in turns(candidates, repeats):
-            seconds, peak = self._run(candidates[name].step)
-            if counts:
-                taken[name].append(seconds)
-                peaks[name] = max(peaks[name], peak)
+        for turn in range(repeats + 1):
+            for name, candidate in candidates.items():
+                seconds, peak = self._run(candidate.step)
+                if turn:  # the first turn warms up
+                    taken[name].append(seconds)
+                    peaks[name] = max(peaks[name], peak)
         return {name: (statistics.median(taken[name]), peaks[name]) for name in candidates}
 
     def _run(self, step):
@@ -227,15 +211,6 @@ class Bench:
             loss = step()
         loss.backward()
         return _now() - start, _memory(reset=False) - before
-
-
-def turns(names, repeats):
-    """Yields (name, counts): all names in turn, `repeats` times after a first turn that warms up and does not count.
-
-    What disturbs the machine for a while then disturbs all of them. Draws a bar on a terminal.
-    """
-    order = [(name, turn > 0) for turn in range(repeats + 1) for name in names]
-    yield from tqdm(order, desc=f"timing {', '.join(names)}", leave=False, disable=None)
 
 
 class Candidate:

@@ -41,10 +41,14 @@ def pooled_pairs(model, chunks, layer, pooling, skip_first):
 def _pool_chunk(model, chunk, layer, pooling, skip_first):
     """(2b, H) float32, the sources above the targets."""
     mask = chunk["attention_mask"]  # (2b, T)
-    if "segments" in chunk:
-        blocks = block_mask(model, chunk["segments"], chunk["segments"])
-        states = middle_states(model, chunk["input_ids"], blocks, layer, chunk["position_ids"])
-        states = packing.unpack(states, chunk["places"])
-    else:
-        states = middle_states(model, chunk["input_ids"], mask, layer)
-    return losses.POOLINGS[pooling](states, losses.without_first_token(mask) if skip_first else mask)
+    mask = losses.without_first_token(mask) if skip_first else mask
+    return losses.POOLINGS[pooling](states_of(model, chunk, layer), mask)
+
+
+def states_of(model, chunk, layer):
+    """(sentences, T, H) at `layer`.   chunk: what `pad_sentences` or `pack_sentences` gives."""
+    if "segments" not in chunk:
+        return middle_states(model, chunk["input_ids"], chunk["attention_mask"], layer)
+    blocks = block_mask(model, chunk["segments"], chunk["segments"])
+    states = middle_states(model, chunk["input_ids"], blocks, layer, chunk["position_ids"])
+    return packing.unpack(states, chunk["places"])

@@ -13,7 +13,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallbac
 from trl import SFTTrainer
 
 from midalign.alignment import losses
-from midalign.alignment.hidden import decoder_of
+from midalign.alignment.hidden import decoder_of, require_early_exit
 from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.config import resolve_layer
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
@@ -29,6 +29,7 @@ from midalign.training.engines import (
     start_from_zero_gradients,
     whole_norm,
 )
+from midalign.training.exactness import ExactAtStart
 from midalign.training.experts import balance_loss, routers_of
 from midalign.training.forward import block_mask, pooled_pairs
 from midalign.training.guards import Watch, hint_at_flat_logits, not_finite, weight_not_finite
@@ -40,12 +41,13 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
+class MidAlignTrainer(ExactAtStart, Resumable, HeldOut, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     args: MidAlignConfig.   train_dataset, eval_dataset: datasets.Dataset with input_ids and labels.
     pairs, eval_pairs: rows of `data.tokens.pair_rows`; eval_pairs are scored per language at each evaluation.
-    Raises InputError for an align_layer the model does not have and for `bos` pooling without a signal.
+    Raises InputError for an align_layer the model does not have and for `bos` pooling without a signal, ValueError for
+    a decoder without an early exit; `train` raises InputError where the early exit is not exact.
     """
 
     _tag_names = ["sft", "midalign"]  # noqa: RUF012  as in SFTTrainer
@@ -71,6 +73,8 @@ class MidAlignTrainer(Resumable, HeldOut, SFTTrainer):
             self.add_callback(Shown())
         keep_adapters_in_float32(self.model)
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
+        if args.align_schedule != "sft":
+            require_early_exit(decoder_of(self.model))
         self._balance = self._take_over_balance()
         self.share_prefix, pack_pairs = self._fast_paths()
         if self.share_prefix:

@@ -1,0 +1,122 @@
+"""One pair, once, at the start of a run: do the fast ways give the states of the plain one, on this very model?"""
+
+from contextlib import contextmanager
+
+import torch
+
+from midalign.alignment.hidden import decoder_of
+from midalign.data.batches import pad_sentences
+from midalign.data.packing import pack_sentences
+from midalign.errors import InputError
+from midalign.training.forward import states_of
+
+
+class ExactAtStart:
+    """Mixin over SFTTrainer that looks before the first step, once the engine has the model."""
+
+    def _prepare_for_training(self, *args, **kwargs):
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        self.require_exact()
+        return prepared
+
+    def require_exact(self):
+        """As the function of this name, with what this trainer would train. Nothing to ask without a pair half."""
+        if self.args.align_schedule == "sft":
+            return
+        pad, packed = (self._collate_pairs.keywords[key] for key in ("pad_token_id", "packed"))
+        with self.compute_loss_context_manager():
+            require_exact(self.model, self.pairs, self.align_layer, pad, packed)
+
+
+@torch.no_grad()
+def require_exact(model, pairs, layer, pad_token_id, packed):
+    """Refuse to train where the early exit, or packed sentences, give other states than `output_hidden_states`.
+
+    model: bare, on its engine; each process asks the same of it.   pairs: as in training, the longest one is taken.
+    packed: whether they are packed in training.
+    States differ when the mean over a sentence's tokens of |difference| / |state| passes `_tolerance`. Parameters,
+    buffers, gradients, the random state and each module's mode stay as they are. Raises InputError.
+    """
+    sentences = _sentences(pairs)
+    padded = _to(model.device, pad_sentences(sentences, pad_token_id))
+    with _evaluating(model):
+        plain = model(
+            **padded,
+            output_hidden_states=True,
+            use_cache=False,
+            logits_to_keep=padded["input_ids"].new_empty(0),  # the head is not asked for
+        ).hidden_states[layer]
+        name, allowed = type(decoder_of(model)).__name__, _tolerance(model, plain)
+        try:
+            states = states_of(model, padded, layer)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        distance = _distance(states, plain, padded["attention_mask"])
+        if distance > allowed:
+            raise InputError(
+                f"at layer {layer} of {name} the early exit does not give the states of output_hidden_states "
+                f"(relative difference {distance:.1g}, {allowed:.1g} allowed): it would align something else; use a "
+                "decoder built like Llama, Qwen3, Gemma 3 or Mistral."
+            )
+        if packed:
+            states = states_of(model, _to(model.device, pack_sentences(sentences)), layer)
+            distance = _distance(states, plain, padded["attention_mask"])
+            if distance > allowed:
+                raise InputError(
+                    f"packed sentences get other states from {name} than padded ones (relative difference "
+                    f"{distance:.1g}, {allowed:.1g} allowed); set pack_pairs: false and share_prefix: false."
+                )
+
+
+def _sentences(pairs):
+    """The longest pair, and the halves of its longer side: two at least share a packed sequence."""
+    pair = max(pairs, key=lambda pair: max(len(pair["source"]), len(pair["target"])))
+    source, target = pair["source"], pair["target"]
+    longer = max(source, target, key=len)
+    middle = (len(longer) + 1) // 2
+    return [ids for ids in (source, target, longer[:middle], longer[middle:]) if ids]
+
+
+def _distance(states, plain, mask):
+    """The largest of all sentences' mean relative difference, infinite where shapes differ.   mask: (sentences, T).
+
+    A state that is no number makes it NaN, which is above nothing: the guards name that one.
+    """
+    if states.shape != plain.shape:
+        return float("inf")
+    states, plain, mask = states.float(), plain.float(), mask.bool()
+    difference = (states - plain).norm(dim=-1) / plain.norm(dim=-1).clamp_min(1e-30)  # (sentences, T)
+    return (difference.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1)).max().item()
+
+
+def _tolerance(model, states):
+    """Half of the digits of the coarsest dtype that takes part: 3e-4 in float32, 0.03 in float16, 0.09 in bfloat16.
+
+    As bfloat16 counts what rounds coarsely inside of products (quantised weights, TF32), and a choice of experts: there
+    a rounding can choose another one.
+    """
+    parameters, device = list(model.parameters()), states.device.type
+    dtypes = {states.dtype, *(p.dtype for p in parameters if p.is_floating_point())}
+    if torch.is_autocast_enabled(device):
+        dtypes.add(torch.get_autocast_dtype(device))
+    experts = any("expert" in name or "router" in name for name, _ in model.named_modules())
+    tf32 = device == "cuda" and torch.backends.cuda.matmul.allow_tf32
+    if experts or tf32 or not all(p.is_floating_point() for p in parameters):
+        dtypes.add(torch.bfloat16)
+    return max(torch.finfo(dtype).eps for dtype in dtypes) ** 0.5
+
+
+def _to(device, batch):
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+@contextmanager
+def _evaluating(model):
+    """Without dropout, and with each module's mode as before at the end."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
