@@ -3,7 +3,6 @@
 accelerate launch src/run_midalign.py recipes/tiny/align.yaml [--key value ...]
 """
 
-import logging
 import sys
 
 from midalign.console import program
@@ -12,8 +11,6 @@ from midalign.errors import InputError, MidalignError
 
 def main(argv):
     """Run one recipe. One sentence and the error's exit code (`midalign.errors`) when it cannot go on."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("midalign").setLevel(logging.INFO)
     with program():
         from midalign.training.job import run  # here: packages say and read things when imported
 

@@ -25,6 +25,7 @@ FLOORS = {
     "compatibility": 1,
     "config": 1,
     "limits": 2,
+    "recipe_file": 2,
     "data": 2,
     "analysis": 3,
     "recipe": 3,

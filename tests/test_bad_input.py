@@ -102,7 +102,7 @@ def test_a_field_of_a_task_row_without_usable_text(field, value, found, refusal)
     assert "/de-DE/train.jsonl line 5 has " in error and f'"{field}"' in error and found in error
 
 
-@pytest.mark.parametrize("field", list(PAIR))
+@pytest.mark.parametrize("field", ["source", "target", "source_lang", "target_lang"])
 @pytest.mark.parametrize(("value", "found"), NO_TEXT, ids=[repr(value) for value, _ in NO_TEXT])
 def test_a_field_of_a_pair_without_usable_text(field, value, found, refusal):
     error = refusal(pairs=[changed(PAIR, field, value), *good_pairs()])
@@ -152,7 +152,18 @@ TASK_ROWS = [
     ({"partition": "validation"}, "has partition validation; use train, dev, test"),
     ({"partition": "Train"}, "has partition Train"),
     ({"id": "0"}, "has id 0, which an earlier row has too"),
-    ({"utt": "x" * 800}, "tokens, but max_length is 700"),
+    ({"utt": "x" * 800, "annot_utt": "x" * 800}, "tokens, but max_length is 700"),
+    ({"utt": "\u200b\u200d"}, 'has no text in "utt", found blanks'),
+    ({"utt": "\u00ad\ufeff\u2800"}, 'has no text in "utt", found blanks'),
+    ({"annot_utt": "[device_type : \u200b] licht aus"}, "has slot device_type with nothing to read in it"),
+    ({"utt": "licht an"}, "but the utterance is 'licht an'; without its brackets the annotation must be"),
+    ({"annot_utt": "[device_type : licht]"}, "has annotation '[device_type : licht]', but the utterance is"),
+    ({"annot_utt": "aus [device_type : licht]"}, "without its brackets the annotation must be the utterance"),
+    ({"locale": "sw\nerror: x"}, "has locale 'sw\\nerror: x', but de-DE"),
+    ({"partition": "\x1b[2Jtrain"}, "has partition '\\x1b[2Jtrain'; use"),
+    ({"partition": "x" * 1_000_000}, f"has partition '{'x' * 57}...'; use"),
+    ({"annot_utt": f"[{'x' * 10_000} : a]"}, f"has slot '{'x' * 57}...', which"),
+    ({"annot_utt": "[" * 10_000}, "has a broken bracket in '[[["),
 ]
 
 
@@ -171,7 +182,16 @@ PAIRS = [
     ({"source_lang": "german"}, "has source_lang german"),
     ({"source_lang": "DE"}, "has source_lang DE"),
     ({"target_lang": "english"}, "has target_lang english"),
-    ({"id": "0", "source": "doppelt"}, "has id 0, which an earlier row has too"),
+    ({"source": "satz 3", "target": "sentence 3"}, "has the texts of an earlier pair, 'satz 3'; keep one of them"),
+    ({"source": "SATZ\u00a03", "target": "sentence  3\u200b"}, "has the texts of an earlier pair"),
+    ({"source": "sentence 3", "target": "satz 3", "source_lang": "en", "target_lang": "de"}, "an earlier pair"),
+    ({"source": "satz 3", "target": "sentence 3", "source_lang": "de-AT"}, "has the texts of an earlier pair"),
+    ({"source_lang": "en-GB"}, "is a pair of en-GB and en; exactly one side must be en"),
+    ({"source_lang": "und"}, "has source_lang und; use"),
+    ({"source_lang": "de_DE"}, "has source_lang de_DE; use"),
+    ({"source_lang": "de-x\nlicense: evil"}, "has source_lang 'de-x\\nlicense: evil'; use"),
+    ({"target": "Guten\u200b  TAG"}, "has the same text on both sides"),
+    ({"target": "\u200b"}, 'has no text in "target", found blanks'),
     ({"source": "wort " * 200}, "tokens, but max_length is 700"),
     ({"target": "word " * 200}, "tokens, but max_length is 700"),
 ]
@@ -189,10 +209,81 @@ def test_a_training_row_with_the_text_of_a_test_row(refusal, tmp_path):
 
 
 def test_a_bad_line_in_the_file_does_not_hide_the_test_rows_in_it(refusal, tmp_path):
-    own = [b"{", *good_rows(), ROW | {"id": "t", "partition": "test", "utt": "licht 2 aus"}]
+    own = [b"{", *good_rows(), good_rows()[2] | {"id": "t", "partition": "test"}]
     write(tmp_path / "own" / "de-DE.jsonl", own)
     error = refusal(recipe={"task_data": str(tmp_path / "own")})
     assert "line 1 is not JSON" in error and "(1 more" in error
+
+
+@pytest.mark.parametrize(
+    "utt", ["Licht 2 AUS", "licht\u00a02  aus", "li\u200bcht 2 aus", "licht 2 aus\n", "licht2 aus"]
+)
+def test_a_training_row_with_another_spelling_of_a_test_row(utt, refusal, tmp_path):
+    write(tmp_path / "de-DE" / "test.jsonl", [ROW | {"partition": "test", "utt": utt}])
+    assert "train.jsonl line 3 has the text of a test row, 'licht 2 aus'" in refusal()
+
+
+def test_a_composed_letter_is_the_letter_and_its_mark(refusal, tmp_path):
+    row = ROW | {"utt": "caf\u00e9 an", "annot_utt": "caf\u00e9 an"}
+    write(tmp_path / "de-DE" / "test.jsonl", [ROW | {"partition": "test", "utt": "cafe\u0301 an"}])
+    assert "has the text of a test row" in refusal(rows=[*good_rows(), row])
+
+
+CUT = gzip.compress(json.dumps(ROW | {"partition": "test"}).encode() * 99)[:-20]
+UNREADABLE = [
+    ("test.jsonl.gz", CUT, "test.jsonl.gz is damaged (EOFError)"),
+    ("test.jsonl.gz", b"no gzip", "Not a gzipped file"),
+    ("test.parquet", b"PAR1", "test.parquet is damaged"),
+    ("test.jsonl", b"", "test.jsonl has no utterance, so nothing keeps the test rows apart"),
+    ("test.jsonl", b"\n\n", "has no utterance"),
+    ("test.jsonl", b"{", "test.jsonl line 1 is not JSON"),
+    ("test.jsonl", b'{"utt": "licht 9 aus"}\n{"ut', "test.jsonl line 2 is not JSON"),
+    ("test.jsonl", b'{"text": "licht 9 aus"}', 'test.jsonl line 1 has no text in "id"'),
+    ("test.jsonl", None, "test.jsonl: No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), UNREADABLE, ids=range(len(UNREADABLE)))
+def test_test_rows_that_are_there_must_be_readable(name, content, message, refusal, tmp_path):
+    path = tmp_path / "de-DE" / name
+    path.parent.mkdir()
+    path.symlink_to("gone") if content is None else path.write_bytes(content)
+    assert message in refusal()
+
+
+def test_a_test_row_that_cannot_be_scored_is_not_trained_on_either(refusal, tmp_path):
+    write(tmp_path / "de-DE" / "test.jsonl", [{"utt": "licht 2 aus", "annot_utt": "[broken"}])
+    assert "train.jsonl line 3 has the text of a test row, 'licht 2 aus'" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            [{key: pair[key] for key in pair if key != "source"} for pair in good_pairs()],
+            'line 1 has no text in "source"',
+        ),
+        (["guten tag\tgood day"] * 4, "line 1 is not JSON"),
+        (["source,target", "guten tag,good day"], "line 1 is not JSON"),
+        (["guten tag", "gute nacht"], "line 1 is not JSON"),
+        ([], "align_data /pairs has no pair that can be used"),
+        ([PAIR] * 300, "line 2 has the texts of an earlier pair, 'guten tag'; keep one of them (298 more"),
+        ([pair | {"source_lang": "xx"} for pair in good_pairs()], "line 1 has source_lang xx"),
+    ],
+)
+@pytest.mark.parametrize("recipe", [{}, {"align_languages": ["de"]}], ids=["all languages", "de"])
+def test_the_sentence_about_the_rows_comes_before_that_about_the_languages(lines, message, recipe, refusal):
+    assert message in refusal(pairs=lines, recipe=recipe)
+
+
+def test_languages_without_pairs_are_told_with_what_was_left_out(refusal):
+    error = refusal(pairs=["guten tag\tgood day"] * 4, recipe={"align_languages": ["de"], "on_bad_row": "skip"})
+    assert "has no pair that can be used; 4 rows are left out, the first because /pairs/p.jsonl line 1 is not" in error
+
+
+def test_training_rows_that_are_all_left_out_are_told(refusal):
+    error = refusal(rows=[ROW | {"locale": "sw-KE"}], recipe={"on_bad_row": "skip"})
+    assert "has no row with partition train" in error and "line 1 has locale sw-KE" in error
 
 
 def test_a_pair_with_the_text_of_a_test_row(refusal, tmp_path):
@@ -243,6 +334,10 @@ RECIPES = [
     ({"align_eval_pairs": 1}, "align_eval_pairs"),
     ({"align_eval_pairs": 100}, "align_eval_pairs=100 leaves none"),
     ({"align_languages": ["sw"]}, "no pairs of language sw"),
+    ({"align_languages": ["german"]}, "align_languages: found german; name other languages than English"),
+    ({"align_languages": ["de", "en-GB"]}, "align_languages: found en-GB; name other languages than English"),
+    ({"align_eval_languages": ["de\n"]}, "align_eval_languages: found 'de\\n'; name"),
+    ({"metric_for_best_model": "retrieval_at_1_sw", "align_languages": ["de-DE"]}, "only de are measured"),
     ({"align_data": ["/no/such/file.jsonl"]}, "No such file"),
     ({"align_pooling": "max"}, "align_pooling: found 'max'"),
     ({"align_loss": "mse", "align_temperature": 0.2}, "align_temperature belongs to align_loss infonce"),
@@ -271,6 +366,15 @@ def test_a_recipe_that_cannot_run(change, message, refusal):
     assert message in refusal(recipe=change)
 
 
+@pytest.mark.parametrize("metric", ["retrieval_at_1_sw", "eval_retrieval_at_1_xx", "retrieval_at_1_"])
+def test_a_metric_that_no_evaluation_would_have_is_found_when_the_pairs_are_read(metric, refusal, tmp_path):
+    write(tmp_path / "de-DE" / "validation.jsonl", [ROW | {"partition": "dev"}])
+    best = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+    assert f"{metric}: held-out pairs are of de; name one of them" in refusal(
+        recipe=best | {"metric_for_best_model": metric}
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -278,7 +382,7 @@ def test_a_recipe_that_cannot_run(change, message, refusal):
         ("- a\n- b", "holds no `key: value` lines"),
         ("a: [1", "is not valid YAML"),
         ("max_steps: 1\nmax_steps: 2", "max_steps appears twice"),
-        ("a: !!python/object/apply:os.system [echo]", "is not valid YAML"),
+        ("a: !!python/object/apply:os.system [echo]", "found the tag"),
         ("\t- x", "is not valid YAML"),
     ],
 )

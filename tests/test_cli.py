@@ -13,9 +13,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from midalign import __version__, cli
+from midalign.data import templates
 from midalign.data.demo import corpus
 from midalign.evaluation import answers as answers_module
 from midalign.evaluation.generation import generate_batches
+from midalign.models.runs import find_run
 from midalign.tasks.slots import massive
 
 ROWS = corpus.rows("de-DE", "test")
@@ -414,6 +416,73 @@ def test_two_adapters_share_one_base_whatever_its_path_looks_like(midalign, two_
     scores = result(tmp_path / "out")
     assert list(scores["runs"]) == [parrot.name, "one", "two"]
     assert scores["baseline"] == "one"
+
+
+@pytest.fixture
+def relative(parrot, tmp_path):
+    """relative(name of the base) -> an adapter in tmp_path/project/data, the base beside it as data/base."""
+    project = tmp_path / "project"
+    shutil.copytree(parrot, project / "data" / "base")
+
+    def make(base):
+        adapter = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(parrot), LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+        )
+        adapter.peft_config["default"].base_model_name_or_path = base
+        adapter.save_pretrained(project / "data" / "adapter")
+        return project / "data" / "adapter"
+
+    return make
+
+
+@pytest.mark.parametrize("base", ["data/base", "./data/base", "base", "../data/base"])
+@pytest.mark.parametrize("here", [".", "project", "project/data/adapter"])
+def test_a_base_that_was_named_from_another_folder_is_found(relative, base, here, tmp_path, monkeypatch):
+    adapter = relative(base)
+    monkeypatch.chdir(tmp_path / here)
+    assert Path(find_run(str(adapter)).path).resolve() == tmp_path / "project" / "data" / "base"
+
+
+def test_a_base_that_is_nowhere_is_one_sentence_and_not_asked_of_the_hub(relative, midalign, tmp_path):
+    code, _, err = midalign("evaluate", relative("old/data/base"), "--data", "demo", "--output", tmp_path / "out")
+    assert code == 2
+    assert "has base_model_name_or_path old/data/base, which is no folder, neither from here nor" in err
+
+
+def test_a_hub_name_below_an_adapter_stays_one(relative):
+    assert find_run(str(relative("Qwen/Qwen2.5-0.5B"))).path == "Qwen/Qwen2.5-0.5B"
+
+
+DATED = "{{ strftime_now('%d %b %Y') }} {% for m in messages %}{{ m.content }} {% endfor %}"
+
+
+def test_an_evaluation_keeps_the_date_of_its_prompts(midalign, two_models, tmp_path, monkeypatch):
+    options, _, dated = two_models
+    (dated / "chat_template.jinja").write_text(DATED)
+    record = tmp_path / "out" / "silent" / "model.json"
+    for day in ("2026-03-01", "2026-03-02"):  # on the second day, the answers of the first
+        monkeypatch.setattr(templates, "today", lambda day=day: day)
+        assert midalign("evaluate", dated, *options)[0] == 0
+        assert json.loads(record.read_text())["chat"]["date"] == "2026-03-01"
+    other = [*options[:-3], tmp_path / "other", *options[-2:]]
+    assert midalign("evaluate", dated, *other)[0] == 0
+    assert json.loads((tmp_path / "other" / "silent" / "model.json").read_text())["chat"]["date"] == "2026-03-02"
+
+
+def test_the_date_of_training_is_that_of_the_model_below_too(midalign, two_models, tmp_path, monkeypatch):
+    options, _, dated = two_models
+    (dated / "chat_template.jinja").write_text(DATED)
+    tokenizer = AutoTokenizer.from_pretrained(dated)
+    templates.fit(tokenizer, day="2026-01-31")
+    config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(dated), config).save_pretrained(tmp_path / "adapter")
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    code, _, err = midalign("evaluate", dated, tmp_path / "adapter", *options)
+    assert code == 0, err
+    models = result(tmp_path / "out")["record"]["models"]
+    assert {name: model["chat"]["date"] for name, model in models.items()} == dict.fromkeys(
+        ("silent", "adapter"), "2026-01-31"
+    )
 
 
 def test_link_tasks_says_where_the_links_are_and_takes_them_away(midalign, tmp_path, monkeypatch):

@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import datasets
 import pytest
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 import run_midalign
+from midalign.data import templates
 from midalign.training.resume import Resumable
 
 
@@ -163,6 +165,59 @@ def test_a_resumed_run_reports_the_training_loss_of_the_whole_run(with_checkpoin
     assert 5 < train_loss[0] < 8  # ln(260) = 5.6 a token, and ln(4) = 1.4 a pair
 
 
+DATED = (
+    "{{ strftime_now('%d %b') }}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_a_run_that_goes_on_tomorrow_keeps_its_date(with_checkpoints, tmp_path, monkeypatch):
+    (tmp_path / "model" / "chat_template.jinja").write_text(DATED)
+    out, hashes = tmp_path / "recipe", []
+    for day, options in (("2026-03-01", []), ("2026-03-02", ["--resume_from_checkpoint", "true"])):
+        monkeypatch.setattr(templates, "today", lambda day=day: day)
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / day)  # cold: nothing of yesterday
+        assert run_midalign.main([str(with_checkpoints), *options]) == 0
+        record = json.loads((out / "run.json").read_text())
+        assert record["chat"]["date"] == "2026-03-01"
+        hashes.append(record["data"]["task_sha256"])
+        shutil.rmtree(out / "checkpoint-3")
+    assert hashes[0] == hashes[1]
+    assert run_midalign.main([str(with_checkpoints)]) == 0  # anew, it is a run of its day
+    assert json.loads((out / "run.json").read_text())["chat"]["date"] == "2026-03-02"
+    assert "01 Mar" not in (out / "chat_template.jinja").read_text()
+
+
+@pytest.mark.parametrize("peft", [True, False])
+def test_what_is_saved_stops_where_the_template_ends_an_answer(peft, recipe, tmp_path):
+    path = recipe()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.add_special_tokens({"eos_token": "<|endoftext|>"})
+    tokenizer.pad_token = None
+    tokenizer.save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    model.resize_token_embeddings(len(tokenizer))
+    model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(tmp_path / "model")
+    if not peft:
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(("use_peft", "lora_"))]
+        path.write_text("\n".join(lines))
+    assert run_midalign.main([str(path)]) == 0
+    out = tmp_path / "recipe"
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert set(GenerationConfig.from_pretrained(out).eos_token_id) == {end, tokenizer.eos_token_id}
+    saved = AutoTokenizer.from_pretrained(out)
+    assert (saved.eos_token, saved.pad_token) == ("<|im_end|>", "<|im_end|>")
+    assert json.loads((out / "run.json").read_text())["chat"] == {
+        "instruction": "system message",
+        "thinking": "not in the template",
+        "date": None,
+        "asks with": "its own header",
+        "end of turn": "<|im_end|>",
+    }
+
+
 def test_a_resumed_run_remembers_how_long_it_has_waited_for_a_better_metric(with_checkpoints, tmp_path):
     # A learning rate of almost nothing: no evaluation is better than the first, so patience 2 ends the run at step 3.
     text = with_checkpoints.read_text().replace("max_steps: 3", "max_steps: 8\nlearning_rate: 1.0e-30")
@@ -262,7 +317,7 @@ def test_pairs_that_cannot_train_are_refused_before_any_weights_are_read(recipe,
         (["--align_layer", "4"], "align_layer=4 is layer 4, but the model has 4 layers; set it to 1..3"),
         (["--model_name_or_path", "/no/such/model"], "model_name_or_path /no/such/model cannot be loaded"),
         (["--task_languages", "xx-XX"], "locale xx-XX is not in the demo corpus"),
-        (["--align_languages", "xx"], "no pairs of language xx in align_data"),
+        (["--align_languages", "xx"], "align_languages: found xx; name other languages than English"),
         (["--align_data", "/no/pairs.jsonl"], "/no/pairs.jsonl: No such file"),
         (["--align_batch_size", "100000"], "do not fill a batch of align_batch_size=100000"),
         (["--max_length", "5"], "tokens, but max_length is 5"),

@@ -158,6 +158,8 @@ class MidAlignConfig(SFTConfig):
     )
 
     def __post_init__(self):
+        if self.eval_steps == 0:  # transformers would take logging_steps without a word
+            raise InputError("eval_steps=0; set it to 1 or more, or eval_strategy to no.")
         metric = self.metric_for_best_model
         if metric is not None and self.greater_is_better is None:  # transformers guesses True for `task`
             self.greater_is_better = "retrieval_at_1" in metric

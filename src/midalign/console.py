@@ -26,9 +26,12 @@ CHATTER = {
 def program():
     """Around everything that a program does, its heavy imports included.
 
-    Letters that stdout or stderr cannot take are replaced. Where stderr is no terminal, packages draw no progress bars
-    there. A reader that has gone (`midalign preview ... | head`) ends the program without a traceback.
+    What our code logs goes to stderr. Letters that stdout or stderr cannot take are replaced. Where stderr is no
+    terminal, packages draw no progress bars there. A reader that has gone (`midalign preview ... | head`) ends the
+    program without a traceback.
     """
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("midalign").setLevel(logging.INFO)
     codecs.register_error("midalign", _stand_in)
     for stream in (sys.stdout, sys.stderr):  # None where it was closed
         if isinstance(stream, io.TextIOWrapper):

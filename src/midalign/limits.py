@@ -3,12 +3,58 @@
 What a user got wrong is an `InputError`: one sentence with what was found, what is allowed and what to change.
 """
 
-import math
+import multiprocessing
+from collections import Counter
 
 from midalign.config import resolve_layer
 from midalign.errors import InputError
+from midalign.languages import language_of
+from midalign.texts import quoted, shown
 
 METRICS = ("loss", "task", "align", "retrieval_at_1")
+PATHS = ("model_name_or_path", "task_data", "align_data", "baseline_recipe", "output_dir", "resume_from_checkpoint")
+NAME_BYTES, PATH_BYTES = 255, 4_095  # of file systems and of Linux
+LARGEST = 3e38  # of a float32
+# What is allowed, the keys, and when it holds. A key that is not set is None.
+RANGES = (
+    (
+        "a number above 0",
+        "align_temperature align_sampling_temperature align_learning_rate learning_rate num_train_epochs adam_epsilon "
+        "neftune_noise_alpha",
+        lambda value: value > 0,
+    ),
+    (
+        "0 or more",
+        "align_weight weight_decay max_grad_norm warmup_steps eval_delay router_aux_loss_coef dataloader_num_workers",
+        lambda value: value >= 0,
+    ),
+    (
+        "1 or more",
+        "align_every per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps task_rows "
+        "task_eval_rows score_rows align_chunk_size task_tokens_per_batch max_length early_stopping_patience "
+        "save_total_limit eval_accumulation_steps dataset_num_proc dataloader_prefetch_factor ddp_timeout "
+        "ddp_bucket_cap_mb lora_r lora_alpha",
+        lambda value: value >= 1,
+    ),
+    ("0 or more and below 1", "adam_beta1 adam_beta2 lora_dropout", lambda value: 0 <= value < 1),
+    (
+        "a whole number of steps, or a part of the run above 0 and below 1",
+        "logging_steps eval_steps save_steps",
+        lambda value: 0 < value < 1 or (value >= 1 and value == int(value)),
+    ),
+    ("0 to 4294967295", "seed data_seed", lambda value: 0 <= value < 2**32),
+    (
+        "auto, or 1 or more",
+        "pad_to_multiple_of",
+        lambda value: value == "auto" or (str(value).isdecimal() and int(value) >= 1),
+    ),
+    ("CAUSAL_LM", "lora_task_type", lambda value: value == "CAUSAL_LM"),
+    (
+        "a block of `key: value`, every number finite",
+        "lr_scheduler_kwargs",
+        lambda value: isinstance(value, dict) and all(abs(v) < LARGEST for v in value.values() if isinstance(v, float)),
+    ),
+)
 
 
 def check(data, training, model, given=frozenset()):
@@ -19,38 +65,49 @@ def check(data, training, model, given=frozenset()):
         raise InputError("model_name_or_path is missing; name a folder or a model of the hub.")
     if data.task_data is None:
         raise InputError("task_data is missing; name a folder, a hub data set or demo.")
-    _check_ranges(data, training)
+    values = {**vars(data), **vars(training), **vars(model)}
+    _check_texts({key: values[key] for key in sorted(given)})
+    _check_ranges(values, given)
     _check_combinations(data, training, given)
+    _check_loading(training)
     _check_adapter(model, given)
     _check_evaluation(data, training)
 
 
-def _check_ranges(data, training):
-    for key in ("align_temperature", "align_sampling_temperature", "align_learning_rate", "learning_rate"):
-        value = getattr(training, key)
-        _require(value is None or (math.isfinite(value) and value > 0), key, value, "a number above 0")
-    weight = training.align_weight
-    _require(math.isfinite(weight) and weight >= 0, "align_weight", weight, "0 or more")
-    pairs = training.align_batch_size
+def _check_texts(values):
+    """Refuse texts that name nothing, paths that no disk takes, and lists that say a thing twice."""
+    for key, value in values.items():
+        texts = [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+        for text in texts:
+            if not text.strip():
+                raise InputError(f"{key} is empty; give it a value or delete the line.")
+            longest = max(len(part.encode()) for part in text.split("/"))
+            if key in PATHS and (longest > NAME_BYTES or len(text.encode()) > PATH_BYTES):
+                raise InputError(f"{key}: found {quoted(text)}, {len(text):,} letters long; no path is.")
+        twice = [text for text, count in Counter(texts).items() if count > 1]
+        if twice:
+            raise InputError(f"{key} names {shown(twice[0])} twice; name it once.")
+
+
+def _check_ranges(values, given):
+    for key, value in values.items():
+        if type(value) is float:
+            _require(abs(value) < LARGEST, key, value, "a finite number")  # not so for nan
+        if type(value) is int:
+            _require(abs(value) < 2**32, key, value, "a number below 4294967296")
+    for allowed, keys, holds in RANGES:
+        for key in keys.split():
+            value = values[key]
+            _require(value is None or holds(value), key, value, allowed)
+    max_steps = values["max_steps"]
+    _require("max_steps" not in given or max_steps == -1 or max_steps >= 1, "max_steps", max_steps, "1 or more")
+    pairs, held_out = values["align_batch_size"], values["align_eval_pairs"]
     _require(pairs >= 2, "align_batch_size", pairs, "2 or more pairs, or there is no negative")
-    held_out = data.align_eval_pairs
     _require(held_out >= 2, "align_eval_pairs", held_out, "2 or more, or there is no negative")
-    if training.align_loss == "cka" and training.align_schedule != "sft":
+    if values["align_loss"] == "cka" and values["align_schedule"] != "sft":
         for key, value in (("align_batch_size", pairs), ("align_eval_pairs", held_out)):
             _require(value >= 4, key, value, "4 or more pairs, or align_loss cka is not defined")
-    sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
-    for key in ("align_every", *sizes):
-        _require(getattr(training, key) >= 1, key, getattr(training, key), "1 or more")
-    for holder, key in (
-        (data, "task_rows"),
-        (data, "task_eval_rows"),
-        (data, "score_rows"),
-        (training, "align_chunk_size"),
-        (training, "task_tokens_per_batch"),
-    ):
-        value = getattr(holder, key)
-        _require(value is None or value >= 1, key, value, "1 or more")
-    resolve_layer(training.align_layer)
+    resolve_layer(values["align_layer"])
 
 
 def _check_combinations(data, training, given):
@@ -60,6 +117,11 @@ def _check_combinations(data, training, given):
     for key in ("align_languages", "align_eval_languages"):
         if getattr(data, key) and not data.align_data:
             raise InputError(f"{key} is set without align_data; add it or delete {key}.")
+        for tag in getattr(data, key) or ():
+            if language_of(tag) in (None, "en"):
+                raise InputError(
+                    f"{key}: found {shown(tag)}; name other languages than English by codes such as sw or zh-Hant."
+                )
     for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
         new = old.replace("gradient", "activation")
         if {old, new} <= given:
@@ -89,6 +151,16 @@ def _check_combinations(data, training, given):
         raise InputError("baseline_recipe is for the table of score_languages; set those or delete baseline_recipe.")
 
 
+def _check_loading(training):
+    workers = training.dataloader_num_workers
+    for key in ("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context"):
+        if getattr(training, key) and not workers:
+            raise InputError(f"{key} needs workers, found dataloader_num_workers 0; set that, or delete {key}.")
+    way = training.dataloader_multiprocessing_context
+    ways = multiprocessing.get_all_start_methods()
+    _require(way is None or way in ways, "dataloader_multiprocessing_context", way, ", ".join(ways))
+
+
 def _check_adapter(model, given):
     lora = sorted(key for key in given if key.startswith("lora_") or key in ("use_dora", "use_rslora"))
     if lora and not model.use_peft and "use_peft" not in given:  # an explicit `use_peft: false` means all weights
@@ -105,6 +177,12 @@ def _check_evaluation(data, training):
         raise InputError("eval_on_start needs an evaluation; set eval_strategy: steps.")
     if training.early_stopping_patience is not None and not training.load_best_model_at_end:
         raise InputError("early_stopping_patience needs a best model to keep; set load_best_model_at_end: true.")
+    every, saved = training.eval_steps, training.save_steps
+    if training.load_best_model_at_end and training.save_strategy == "steps" and every != saved:
+        raise InputError(
+            f"load_best_model_at_end needs a checkpoint of every evaluation, found eval_steps {every:g} and save_steps "
+            f"{saved:g}; make them equal."
+        )
     metric = (training.metric_for_best_model or "loss").removeprefix("eval_")
     language = metric.removeprefix("retrieval_at_1_")
     _require(
@@ -115,11 +193,11 @@ def _check_evaluation(data, training):
     )
     if metric.startswith(("align", "retrieval")) and not data.align_data:
         raise InputError(f"metric_for_best_model {metric} needs pairs; set align_data or use task.")
-    measured = data.align_eval_languages or data.align_languages
+    measured = [language_of(tag) for tag in data.align_eval_languages or data.align_languages or ()]
     if language != metric and measured and language not in measured:
         raise InputError(f"metric_for_best_model {metric}: only {', '.join(measured)} are measured; name one of them.")
 
 
 def _require(condition, key, found, allowed):
     if not condition:
-        raise InputError(f"{key}={found}; set it to {allowed}.")
+        raise InputError(f"{key}={shown(str(found))}; set it to {allowed}.")

@@ -5,8 +5,8 @@ import json
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_origin, get_type_hints
 
-import yaml
 from transformers import HfArgumentParser
 from trl import ModelConfig
 
@@ -14,7 +14,10 @@ from midalign.compatibility import engine_of, require_compatible
 from midalign.config import DataConfig, MidAlignConfig
 from midalign.errors import InputError
 from midalign.limits import check
+from midalign.recipe_file import read_yaml
+from midalign.texts import quoted, shown, squeeze
 
+HOLDERS = (DataConfig, MidAlignConfig, ModelConfig)
 # Keys of SFTConfig that our data path would ignore or that would change the experiment behind its back.
 REFUSED = {
     "packing": "rows are never packed across examples",
@@ -49,6 +52,12 @@ REFUSED = {
 }
 
 
+# 010 is 8 in YAML 1.1 and 10 elsewhere, 1:30 is 90; digits of other scripts are numbers to Python.
+AMBIGUOUS = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9_]+(:[0-9.]+)+|.*[^\x00-\x7f].*", re.DOTALL)
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
+LONGEST = 200  # letters of a value that an error repeats
+
+
 def read_recipe(argv):
     """Parse `[recipe.yaml] [--key value ...]`; the command line wins over the file.
 
@@ -57,23 +66,24 @@ def read_recipe(argv):
     """
     argv = list(argv)
     recipe = Path(argv.pop(0)) if argv and not argv[0].startswith("--") else None
-    parser = _Parser((DataConfig, MidAlignConfig, ModelConfig), allow_abbrev=False)
-    types = {f.name: f.type for c in (DataConfig, MidAlignConfig, ModelConfig) for f in fields(c) if f.init}
-    values = _read_yaml(recipe) if recipe else {}
-    overrides = {arg[2:].split("=")[0].replace("-", "_"): None for arg in argv if arg.startswith("--")}
+    parser = _Parser(HOLDERS, allow_abbrev=False)
+    types = {key: kind for holder in HOLDERS for key, kind in get_type_hints(holder).items() if key in _keys(holder)}
+    values, overrides = read_yaml(recipe) if recipe else {}, _overrides(argv)
     for key in [*values, *overrides]:
         _check_key(key, types)
     tokens = [token for key, value in values.items() for token in _tokens(key, value, types[key])]
+    for key, text in ((key, text) for key, texts in overrides.items() for text in texts):
+        _check_text(key, text, types[key])
     try:
         data, training, model, rest = parser.parse_args_into_dataclasses(
             tokens + argv, return_remaining_strings=True, look_for_args_file=False
         )
     except InputError:
         raise
-    except (ValueError, TypeError, ImportError) as error:  # TrainingArguments and ModelConfig check themselves
-        raise InputError(" ".join(str(error).split())) from error
+    except Exception as error:  # TrainingArguments and ModelConfig check themselves, and fail in a dozen ways
+        raise InputError(squeeze(str(error)) or f"the recipe cannot be used ({type(error).__name__}).") from error
     if rest:
-        raise InputError(f"found {rest[0]!r} without a key; give every value as --key value.")
+        raise InputError(f"found {quoted(rest[0])} without a key; give every value as --key value.")
     check(data, training, model, given={*values, *overrides})
     require_compatible(training, model, engine_of(training))
     return data, training, model
@@ -82,55 +92,83 @@ def read_recipe(argv):
 class _Parser(HfArgumentParser):
     def error(self, message):
         found = re.match(r"argument --(\w+)\S*: invalid (?:(\w+) value: (.*)|choice: (\S+) \((.*)\))$", message)
-        truth = re.match(r"argument --(\w+)\S*: Truthy value expected: got (.*) but", message)
+        truth = re.match(r"argument --(\w+)\S*: Truthy value expected: got (.*) but", message, re.DOTALL)
         if truth:
-            raise InputError(f"{truth[1]}: found {truth[2]!r}; give it true or false.")
+            raise InputError(f"{truth[1]}: found {quoted(truth[2])}; give it true or false.")
         if not found:
-            raise InputError(message.removeprefix("argument --") + "; mend it in the recipe or on the command line.")
+            message = squeeze(message.removeprefix("argument --"))
+            raise InputError(f"{message[:LONGEST]}; mend it in the recipe or on the command line.")
         key, kind, value, choice, choices = found.groups()
         if choice:
-            raise InputError(f"{key}: found {choice}; {choices}.")
+            raise InputError(f"{key}: found {choice[:LONGEST]}; {choices}.")
         kind = {"int": "a whole number", "float": "a number", "string_to_bool": "true or false"}.get(kind, kind)
-        raise InputError(f"{key}: found {value}; give it {kind}.")
+        raise InputError(f"{key}: found {value[:LONGEST]}; give it {kind}.")
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{key} appears twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+def _keys(holder):
+    return {field.name for field in fields(holder) if field.init}
 
 
-def _read_yaml(path):
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
-    except OSError as error:
-        raise InputError(f"recipe {path}: {error.strerror}; give the path of a YAML file.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"recipe {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise InputError(f"recipe {path} holds no `key: value` lines; see recipes/README.md.")
-    return {str(key): value for key, value in values.items()}
+def _overrides(argv):
+    """{key: its texts} of a command line."""
+    found, texts = {}, []
+    for token in argv:
+        if token.startswith("--"):
+            name, _, text = token[2:].partition("=")
+            texts = found.setdefault(name.replace("-", "_"), [])
+            texts += [text] if text else []
+        else:
+            texts.append(token)
+    return found
 
 
 def _check_key(key, types):
     if key not in types:
-        near = difflib.get_close_matches(key, types, n=1)
+        near = difflib.get_close_matches(key, types, n=1) if len(key) <= LONGEST else []
         hint = f"did you mean {near[0]}?" if near else "see recipes/README.md for the keys."
-        raise InputError(f"unknown key {key}; {hint}")
+        raise InputError(f"unknown key {shown(key)}; {hint}")
     if key in REFUSED:
         raise InputError(f"{key} cannot be set: {REFUSED[key]}; delete it.")
 
 
 def _tokens(key, value, kind):
-    """A YAML value as command-line tokens, so that one parser checks the types of both."""
+    """A value of `read_yaml` as command-line tokens, so that one parser checks the types of both."""
+    if isinstance(value, list):
+        return _list_tokens(key, value, kind)
+    if isinstance(value, dict):
+        if "dict" not in str(kind):
+            raise InputError(f"{key}: found a block; give it one value.")
+        return [f"--{key}={json.dumps(value)}"]
+    _check_value(key, value, kind)
+    return [f"--{key}={value}"]
+
+
+def _list_tokens(key, items, kind):
+    several = get_origin(kind) is list or ("list" in str(kind) and str not in get_args(kind))  # with text, it takes one
+    if not several and ("list" not in str(kind) or len(items) > 1):
+        raise InputError(f"{key}: found a list; give it one value.")
+    if not items:
+        raise InputError(f"{key}: found an empty list; name something or delete the line.")
+    for item in items:
+        _check_value(key, item, kind)
+        if str(item).startswith("-"):  # argparse would take it for the next key
+            raise InputError(f"{key}: found {quoted(item)} in the list; no item may start with a hyphen.")
+    return [f"--{key}", *items]
+
+
+def _check_value(key, value, kind):
     if value is None:
         raise InputError(f"{key} has no value; give it one or delete the line.")
-    if isinstance(value, bool) and "bool" not in str(kind) and key != "resume_from_checkpoint":
+    if isinstance(value, str):
+        _check_text(key, value, kind)
+    elif "bool" not in str(kind) and key != "resume_from_checkpoint":
         word = "yes" if value else "no"
         raise InputError(f'{key}: found {value}, which YAML makes of bare words like {word}; write "{word}".')
-    if isinstance(value, list):
-        return [f"--{key}", *map(str, value)]
-    return [f"--{key}={json.dumps(value) if isinstance(value, dict) else value}"]
+
+
+def _check_text(key, text, kind):
+    """Refuse what is no text, and what YAML and Python read as different numbers."""
+    if NO_TEXT.search(text):
+        raise InputError(f"{key}: found {quoted(text)}, in which a character is no text; delete it.")
+    if re.search(r"\b(int|float)\b", str(kind)) and AMBIGUOUS.fullmatch(text):
+        raise InputError(f"{key}: found {quoted(text)}; write the number in plain digits, without leading zeros.")

@@ -44,6 +44,18 @@ def test_a_larger_vocabulary_is_taken_back(bench):
     assert bench.decoder.embed_tokens.num_embeddings == own
 
 
+def test_the_breakdown_takes_turns_and_medians_without_the_first_turn(bench, monkeypatch):
+    seconds, order = {"plain": iter([99.0, 4.0, 50.0, 6.0]), "ours": iter([99.0, 1.0, 2.0, 30.0])}, []
+
+    def micro_batch(who, laps):
+        order.append(who)
+        laps.seconds["forward"] = next(seconds[who])
+
+    monkeypatch.setattr(bench, "micro_batch", micro_batch)
+    assert bench.breakdown(3) == {"plain": {"forward": 6.0}, "ours": {"forward": 2.0}}
+    assert order == ["plain", "ours"] * 4
+
+
 def test_bench_of_a_recipe_prints_every_table(recipe):
     console = Console(width=200, file=io.StringIO())
     for part in bench_recipe([str(recipe()), "--align_batch_size", "3"], {"trl", "naive"}, 1, True):

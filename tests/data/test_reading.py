@@ -1,15 +1,25 @@
 """Rows and pairs from files."""
 
+import functools
 import gzip
+import hashlib
 import json
+from pathlib import Path
 
 import datasets
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
-from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
-from midalign.data.streams import sample
+from midalign.config import DataConfig
+from midalign.data.checks import Sieve
+from midalign.data.reading import NoSplitError, hold_out, of_languages, read_pairs, task_rows
+from midalign.data.streams import load_pairs, load_task, sample, scored_texts
+from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
+from midalign.texts import comparable
 
+MASSIVE = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository
 ROW = {"id": "1", "locale": "de-DE", "partition": "test", "utt": "licht aus", "annot_utt": "[device_type : licht] aus"}
 PAIR = {"id": "a", "source": "ja", "target": "yes", "source_lang": "de", "target_lang": "en"}
 
@@ -55,7 +65,8 @@ def test_a_hub_data_set_that_cannot_be_read_is_refused():
 def test_english_becomes_the_target_whichever_column_it_came_in(tmp_path):
     turned = {"id": "a", "source": "yes", "target": "ja", "source_lang": "en", "target_lang": "de"}
     file = write(tmp_path / "p.jsonl", turned)
-    assert read_pairs([str(file)]) == [PAIR | {"place": f"{file} line 1"}]
+    pair = {key: PAIR[key] for key in PAIR if key != "id"}
+    assert read_pairs([str(file)]) == [pair | {"place": f"{file} line 1"}]
 
 
 def test_a_folder_of_pairs_is_read_whole(tmp_path):
@@ -150,14 +161,14 @@ def test_a_pair_without_exactly_one_english_side_is_refused(languages, tmp_path)
 
 def test_a_hub_data_set_without_massives_columns_is_refused(monkeypatch):
     table = datasets.Dataset.from_list([{"id": "1", "text": "x"}])
-    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"test": table})
     with pytest.raises(InputError, match="has no column locale"):
         task_rows("some/data", "de-DE", "test", "main")
 
 
 def test_a_hub_data_set_gives_the_rows_of_its_split(monkeypatch):
     table = datasets.Dataset.from_list([ROW | {"worker_id": "7"}])
-    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"test": table})
     assert task_rows("some/data", "de-DE", "test", "main") == [ROW | {"place": "some/data, split test, row 0,"}]
 
 
@@ -173,7 +184,7 @@ def as_file(kind, folder, rows, monkeypatch):
         write(path, *rows)
     else:
         table = datasets.Dataset.from_list(rows)
-        monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: table)
+        monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"test": table})
         return "some/data"
     return str(folder)
 
@@ -207,3 +218,118 @@ def test_pairs_come_compressed_or_as_parquet(name, tmp_path):
         datasets.Dataset.from_list([PAIR]).to_parquet(tmp_path / name)
     (pair,) = read_pairs([str(tmp_path)])
     assert pair["source"] == PAIR["source"] and name in pair["place"]
+
+
+def test_a_split_that_the_hub_does_not_have_is_another_error_than_a_hub_that_does_not_answer(monkeypatch):
+    def hub(answer):
+        def load(*args, **kwargs):
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(datasets, "load_dataset", load)
+        data = DataConfig(task_data="some/data", task_languages=["de-DE"])
+        return scored_texts(data, Sieve())
+
+    table = datasets.Dataset.from_list([ROW])
+    assert hub({"train": table}) == set()
+    assert hub({"train": table, "test": table}) == {"lichtaus"}
+    for error in (ConnectionError("reset"), ValueError('Unknown split "test"'), OSError("timed out")):
+        with pytest.raises(InputError, match="could not be read from the hub"):
+            hub(error)
+
+
+@pytest.mark.parametrize("partition", ["train", "test", None, "validation"])
+def test_all_rows_of_a_file_of_test_rows_are_kept_apart(partition, tmp_path):
+    write(tmp_path / "de-DE" / "test.jsonl", ROW | {"partition": partition})
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
+    assert scored_texts(data, Sieve()) == {"lichtaus"}
+
+
+def test_of_a_file_with_all_partitions_the_test_rows_are_kept_apart(tmp_path):
+    rows = [ROW | {"partition": partition, "utt": partition} for partition in ("train", "dev", "test")]
+    write(tmp_path / "de-DE.jsonl", *rows)
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
+    assert scored_texts(data, Sieve()) == {"test"}
+    write(tmp_path / "de-DE.jsonl", *rows[:2])
+    assert scored_texts(data, Sieve()) == set()
+    data.score_languages = ["sw-KE"]
+    with pytest.raises(NoSplitError, match=r"has neither sw-KE/test\.jsonl"):
+        scored_texts(data, Sieve())
+
+
+def test_a_bad_row_that_is_read_twice_counts_once(tmp_path):
+    write(tmp_path / "de-DE.jsonl", ROW, ROW | {"partition": "dev"}, "{", ROW | {"annot_utt": "["})
+    sieve = Sieve("skip")
+    for partition in ("test", "validation"):
+        task_rows(str(tmp_path), "de-DE", partition, "main", sieve)
+    assert [sentence.split("jsonl ")[1][:6] for sentence in sieve.left_out] == ["line 3", "line 4"]
+
+
+def test_tags_of_one_language_are_one_language_of_pairs(tmp_path):
+    tags = ["de", "de-DE", "deu", "pt-BR", "zh-CN", "zh-Hant", "zh-TW"]
+    pairs = [PAIR | {"source": f"satz {tag}", "source_lang": tag, "target_lang": "en-GB"} for tag in tags]
+    found = read_pairs([str(write(tmp_path / "p.jsonl", *pairs))])
+    assert [pair["source_lang"] for pair in found] == ["de", "de", "de", "pt", "zh", "zh-Hant", "zh-Hant"]
+    assert {pair["target_lang"] for pair in found} == {"en"}
+
+
+@pytest.mark.parametrize(("asked", "count"), [(["de"], 2), (["de-DE"], 2), (["deu", "de"], 2), (["pt-PT"], 1)])
+def test_a_recipe_may_name_a_language_by_any_of_its_tags(asked, count, tmp_path, tokenizer):
+    tags = ["de", "de-DE", "pt-BR"]
+    pairs = [PAIR | {"source": f"satz {tag}", "target": tag, "source_lang": tag} for tag in tags * 4]
+    pairs = [pair | {"target": f"{pair['target']} {i}", "source": f"{i}"} for i, pair in enumerate(pairs)]
+    path = str(write(tmp_path / "p.jsonl", *pairs))
+    data = DataConfig(align_data=[path], align_languages=asked, align_eval_pairs=2)
+    training, held = load_pairs(data, tokenizer, None, Sieve())
+    language = asked[0][:2]
+    assert {pair["language"] for pair in training + held} == {language}
+    assert (len(training), len(held)) == (4 * count - 2, 2)
+
+
+def test_a_held_out_sentence_is_trained_on_in_no_spelling():
+    spellings = {"de": "Café at  NINE", "sw": "cafe\u0301 at nine", "tr": "Café at\u00a0Nine\u200b"}
+    pairs = [{**PAIR, "source_lang": of, "target": text} for of, text in spellings.items()]
+    pairs += [{**PAIR, "source_lang": of, "target": f"x {i}"} for of in spellings for i in range(5)]
+    for count in range(1, 6):
+        training, held = hold_out(pairs, count, [])
+        assert not {comparable(p["target"]) for p in training} & {comparable(p["target"]) for p in held}
+        assert len({comparable(p["target"]) for p in held}) < 6
+
+
+def test_texts_in_their_normal_spelling_are_held_out_by_the_hash_that_they_always_had():
+    pairs = [{**PAIR, "target": f"It is {i} o'clock."} for i in range(100)]
+    chosen = sorted(pairs, key=lambda pair: hashlib.sha256(pair["target"].encode()).digest())[:7]
+    assert hold_out(pairs, 7, ["de"])[1] == chosen
+
+
+def test_the_same_words_in_other_letters_are_the_same_candidate(tokenizer):
+    texts = ["Guten Tag", "guten\u00a0tag", "gu\u200dten tag", "gute nacht"]
+    pairs = [{"source": text, "target": str(i), "source_lang": "de", "place": ""} for i, text in enumerate(texts)]
+    rows = pair_rows(pairs, None, functools.partial(sentence_ids, tokenizer), Sieve())
+    numbers = [row["source_text"] for row in rows]
+    assert numbers[0] == numbers[1] == numbers[2] != numbers[3]
+    assert tokenizer.decode(rows[1]["source"]) == texts[1]
+
+
+def test_words_of_which_a_tokenizer_keeps_nothing_are_not_trained(tmp_path):
+    backend = Tokenizer(models.BPE({letter: i for i, letter in enumerate("ehilrtu")}, []))  # others are dropped
+    dropping = PreTrainedTokenizerFast(tokenizer_object=backend)
+    dropping.chat_template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    rows = [
+        ROW | {"partition": "train", "id": str(i), "utt": utt, "annot_utt": annotation}
+        for i, (utt, annotation) in enumerate([("licht", "licht"), ("zzz", "zzz"), ("licht zz", "licht [time : zz]")])
+    ]
+    write(tmp_path / "de-DE" / "train.jsonl", *rows)
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
+    sieve = Sieve("skip")
+    kept, _ = load_task(data, dropping, None, False, sieve)
+    assert len(kept) == 1
+    assert "line 2 has utterance 'zzz', of which this tokenizer keeps no token" in sieve.left_out[0]
+    assert "line 3 has slot time with 'zz', of which this tokenizer keeps no token" in sieve.left_out[1]
+
+
+@pytest.mark.skipif(not MASSIVE.is_dir(), reason="needs MASSIVE")
+@pytest.mark.parametrize("locale", ["ja-JP", "zh-CN", "th-TH", "tr-TR", "hi-IN", "ar-SA"])
+def test_every_annotation_of_massive_spells_its_utterance(locale):
+    assert len(task_rows(str(MASSIVE), locale, "validation", "main")) == 2033

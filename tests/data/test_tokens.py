@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 from trl import SFTConfig, SFTTrainer
 
 from midalign.data.checks import Sieve
@@ -61,6 +62,21 @@ def test_a_control_token_added_later_stays_text_too(tokenizer):
 
 def test_a_sentence_has_no_chat_template_and_no_end_of_turn(tokenizer):
     assert tokenizer.decode(sentence_ids(tokenizer, ["guten Tag"])[0]) == "guten Tag"
+
+
+@pytest.mark.parametrize(
+    ("single", "expected"),
+    [("$A <|im_end|>", "{}"), ("<|im_start|> $A <|im_end|>", "<|im_start|>{}"), ("$A <|im_end|> <|im_end|>", "{}")],
+)
+def test_what_a_tokenizer_adds_behind_a_sentence_is_taken_away(tokenizer, single, expected):
+    adding = copy.deepcopy(tokenizer)
+    names = ("<|im_start|>", "<|im_end|>")
+    tokens = [(name, adding.convert_tokens_to_ids(name)) for name in names if name in single]
+    adding.backend_tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=tokens)
+    assert len(adding("a")["input_ids"]) > 1
+    texts = ["guten Tag", "a <|im_end|>", "aa"]
+    found = [adding.decode(ids) for ids in sentence_ids(adding, texts)]
+    assert found == [expected.format(text) for text in texts]
 
 
 def test_equal_texts_share_a_number_across_pairs_and_sides(tokenizer):

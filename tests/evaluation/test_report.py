@@ -158,6 +158,41 @@ def test_any_name_of_a_run_stays_the_text_of_its_cell(tmp_path, name):
     assert "\x1b" not in table and not re.search(r"(?<!\\)[\[\]`]", table)
 
 
+# Tells the page around what a reader could not get at: text that is clipped, or reached by scrolling sideways only.
+HIDDEN = """<script>
+const hidden = [...document.querySelectorAll("main td, main th, main .figure span, header p, main dd")].filter(part => {
+  const box = part.getBoundingClientRect();
+  const cut = part.clientWidth > 0 && part.scrollWidth > part.clientWidth + 1;
+  return box.left >= 0 && (box.right > innerWidth + 1 || cut);
+});
+parent.postMessage(`${innerWidth} wide, hidden: ` + hidden.map(part => part.textContent.trim()).join("|"), "*");
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@pytest.mark.parametrize("width", [390, 800, 1200])
+def test_nothing_is_cut_off_on_a_phone_or_a_desk(tmp_path, width):
+    rows = {"tr-TR": [{"id": str(i), "locale": "tr-TR", "utt": "x" * 90, "annot_utt": "[time : x]"} for i in range(40)]}
+    answers = {
+        "a-baseline-with-a-rather-long-name": {"tr-TR": ["time: x", "time: y"] * 20},
+        "a-run-with-a-rather-long-name-too": {"tr-TR": ["time: " + "y" * 90, "time: x", "time: x", "None"] * 10},
+    }
+    data = {"data": {"source": "a/folder/with/rows"}}
+    write_report(tmp_path, rows, answers, {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name", data)
+    page = tmp_path / "report.html"
+    text = page.read_text()
+    policy = text[text.index('<meta http-equiv="Content-Security-Policy"') :].splitlines()[0]
+    page.write_text(text.replace(policy, "").replace("</body>", HIDDEN + "</body>"))
+    around = tmp_path / "around.html"  # a window is never narrower than 500 pixels, a frame is
+    frame = f'<iframe src="report.html" width="{width}" height="900" style="border: 0"></iframe>'
+    around.write_text(f"<title></title><script>onmessage = said => document.title = said.data</script>{frame}")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"]
+    done = subprocess.run([*command, f"file://{around}"], capture_output=True, timeout=120)
+    title = re.search("<title>(.*)</title>", done.stdout.decode(), re.DOTALL)[1]
+    assert title == f"{width} wide, hidden: "
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 def test_a_browser_lays_the_page_out_without_a_word_on_its_console(folder, tmp_path):

@@ -173,10 +173,3 @@ def test_the_interval_of_a_gain_knows_that_both_answered_the_same_rows():
     low, high = paired_interval(a, b, accuracy)
     assert 0 <= low < 0.01 < high < 0.03
     assert paired_interval(a, a, accuracy) is None
-
-
-def test_units_are_drawn_among_those_of_their_stratum():
-    units = np.array([[(1, 1), (0, 0)]] * 40 + [[(0, 0), (1, 1)]] * 40)  # two languages without a common utterance
-    asked = lambda sums: sums[..., 0, 1] + 0 * sums[..., 1, 1]  # noqa: E731
-    assert interval(units, asked, np.repeat([0, 1], 40)) is None  # always 40 rows of the first
-    assert interval(units, asked) is not None

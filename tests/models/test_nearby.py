@@ -1,9 +1,16 @@
 """Names that were meant for a folder here, without asking the hub."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from midalign.errors import InputError
 from midalign.models import nearby
+
+SRC = str(Path(nearby.__file__).parents[2])
 
 
 @pytest.fixture
@@ -57,6 +64,23 @@ def test_what_is_no_model_is_refused_with_what_was_probably_meant(here, name, fo
 @pytest.mark.parametrize("name", ["data/lora", "data/lora/", "./data/lora", "Qwen/Qwen-7B", "data/lora/checkpoint-8"])
 def test_a_model_folder_passes(here, name):
     nearby.require_model_name(name)
+
+
+def test_a_recipe_passes_and_is_looked_for_where_it_is_read(here):
+    for name in ("lora.yaml", "data/loras.yml"):
+        nearby.require_model_name(name)
+
+
+def test_the_sentence_comes_before_torch_is_imported(here):
+    code = "import sys\nfrom midalign.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", "lora"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": SRC},
+    )
+    assert (done.returncode, done.stdout) == (2, "False\n")
+    assert done.stderr.startswith("error: lora is no folder here, but data/lora is;")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "google/lora", "HuggingFaceTB/SmolLM2-135M", "Qwen/Qwen3-0.6B-Instruct"])

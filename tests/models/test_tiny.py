@@ -68,6 +68,13 @@ def test_pretraining_lowers_the_loss_of_plain_sentences(tokenizer):
     assert losses[1] < losses[0] - 0.2
 
 
+def test_a_build_shows_signs_of_life_where_no_bar_can_be_drawn(tokenizer, monkeypatch, caplog):
+    monkeypatch.setattr(tiny, "TOLD", 2)
+    caplog.set_level("INFO")
+    tiny.pretrain(tiny.initial_model(tokenizer), tokenizer, steps=5)
+    assert caplog.messages == ["embedded model: step 2 of 5", "embedded model: step 4 of 5"]
+
+
 def test_two_builds_are_equal_and_leave_the_global_random_state_alone(tokenizer):
     state = torch.random.get_rng_state()
     models = [tiny.initial_model(tokenizer) for _ in range(2)]

@@ -144,6 +144,7 @@ SEALS = [
     json.dumps({"files": {"optimizer.pt": 32}, "crc32": None, **MADE_FROM}),
     json.dumps({"files": {"optimizer.pt": 32}, "crc32": {"optimizer.pt": None}, **MADE_FROM}),
     json.dumps({"files": {"optimizer.pt": 32}, "name": None, **MADE_FROM}),
+    json.dumps({"files": {"optimizer.pt": 32}, "chat": None, **MADE_FROM}),
     json.dumps({"files": {"optimizer.pt": 32}, "crc32_of_this": 7, **MADE_FROM}),
 ]
 

@@ -6,9 +6,12 @@ import sys
 
 import pytest
 from rich.console import Console
+from transformers import DataCollatorForSeq2Seq
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from midalign import cli
 from midalign.errors import InputError
+from midalign.models.loading import load_tokenizer
 from midalign.training.preview import preview_recipe
 
 
@@ -42,6 +45,34 @@ def test_a_preview_marks_what_is_trained_and_counts_what_there_is(preview):
     ):
         assert name in out
     assert "fits 24 GiB" in out
+
+
+def without_padding(folder):
+    for name, key in (("tokenizer_config.json", "pad_token"), ("tokenizer.json", "padding")):
+        config = json.loads((folder / name).read_text(encoding="utf-8"))
+        config[key] = None
+        (folder / name).write_text(json.dumps(config), encoding="utf-8")
+
+
+def test_a_tokenizer_without_padding_is_shown_with_what_it_pads_with(preview, tmp_path):
+    before = preview()
+    without_padding(tmp_path / "model")
+    assert preview() == before
+    assert "end of turn: '<|im_end|>'" in before and "instruction: 'system message'" in before
+
+
+def test_an_end_of_turn_that_is_padding_too_is_trained_on(recipe, tmp_path):
+    without_padding(tmp_path / "model")
+    tokenizer = load_tokenizer(str(tmp_path / "model"), None)
+    end = tokenizer.eos_token_id
+    assert tokenizer.pad_token_id == end
+    rows = [
+        {"input_ids": [5, 6, 7, end], "labels": [-100, -100, 7, end]},
+        {"input_ids": [5, end], "labels": [-100, end]},
+    ]
+    expected = [[-100, -100, 7, end], [-100, end, -100, -100]]
+    for pad in (DataCollatorForLanguageModeling(end), DataCollatorForSeq2Seq(tokenizer, padding=True)):
+        assert pad([dict(row) for row in rows])["labels"].tolist() == expected
 
 
 def test_rows_that_a_run_would_refuse_are_shown(preview, tmp_path):

@@ -102,8 +102,8 @@ def _growth(axis, values, bench, repeats, make, plain, changes):
 
 def breakdown_table(bench, repeats):
     """Where the time of a whole micro-batch goes, plain (TRL and the naive forward) and ours."""
-    found = {who: bench.breakdown(who, repeats) for who in ("plain", "ours")}
-    table = Table(title="one micro-batch and optimizer step, seconds", title_justify="left")
+    found = bench.breakdown(repeats)
+    table = Table(title="one micro-batch and optimizer step, median seconds", title_justify="left")
     for column in ("phase", "plain", "", "ours", ""):
         table.add_column(column, justify="left" if column == "" else "right")
     longest = max(found["plain"].values())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from peft import get_peft_model
+from tqdm.auto import tqdm
 from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from midalign.alignment import losses
@@ -148,13 +149,18 @@ class Bench:
         self.optimizer.zero_grad()
         laps.lap("optimizer")
 
-    def breakdown(self, who, repeats):
-        """{phase: seconds} of `micro_batch`, the mean of `repeats`."""
-        laps = Laps()
-        for _ in range(repeats):
-            laps.last = _now()
+    def breakdown(self, repeats):
+        """{"plain", "ours": {phase: median seconds of `micro_batch`}}, both in turn."""
+        found = defaultdict(list)
+        for who, counts in turns(("plain", "ours"), repeats):
+            laps = Laps()
             self.micro_batch(who, laps)
-        return {name: seconds / repeats for name, seconds in laps.seconds.items()}
+            if counts:
+                found[who].append(laps.seconds)
+        return {
+            who: {phase: statistics.median(seconds[phase] for seconds in runs) for phase in runs[0]}
+            for who, runs in found.items()
+        }
 
     @contextmanager
     def vocabulary(self, size):
@@ -194,12 +200,11 @@ class Bench:
     def measure(self, candidates, repeats):
         """{name: Candidate} -> {name: (median seconds, peak MiB above what was there)}, all in turn."""
         taken, peaks = defaultdict(list), defaultdict(float)
-        for turn in range(repeats + 1):
-            for name, candidate in candidates.items():
-                seconds, peak = self._run(candidate.step)
-                if turn:  # the first turn warms up
-                    taken[name].append(seconds)
-                    peaks[name] = max(peaks[name], peak)
+        for name, counts in turns(candidates, repeats):
+            seconds, peak = self._run(candidates[name].step)
+            if counts:
+                taken[name].append(seconds)
+                peaks[name] = max(peaks[name], peak)
         return {name: (statistics.median(taken[name]), peaks[name]) for name in candidates}
 
     def _run(self, step):
@@ -211,6 +216,15 @@ class Bench:
             loss = step()
         loss.backward()
         return _now() - start, _memory(reset=False) - before
+
+
+def turns(names, repeats):
+    """Yields (name, counts): all names in turn, `repeats` times after a first turn that warms up and does not count.
+
+    What disturbs the machine for a while then disturbs all of them. Draws a bar on a terminal.
+    """
+    order = [(name, turn > 0) for turn in range(repeats + 1) for name in names]
+    yield from tqdm(order, desc=f"timing {', '.join(names)}", leave=False, disable=None)
 
 
 class Candidate:

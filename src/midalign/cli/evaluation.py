@@ -13,6 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from midalign.cli.app import HUB, REVISION, Dtype, app
 from midalign.console import console
 from midalign.errors import InputError
+from midalign.languages import language_of
 from midalign.texts import shown
 
 
@@ -39,6 +40,11 @@ def evaluate(
     and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
     that was cut goes on where it stopped.
     """
+    from midalign.models.nearby import require_model_name
+
+    for run in runs:
+        require_model_name(run)  # before the imports below, which take seconds
+
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import FILES, notes, table, write_report
     from midalign.models.runs import find_run, load_run, with_bases
@@ -144,7 +150,7 @@ def _groups(named, locales, supervised, aligned):
     recipe = _recipe(named)
     supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED
     if aligned or not recipe:
-        languages = {locale.split("-")[0] for locale in (_split(aligned) if aligned else massive.ALIGNED)}
+        languages = {language_of(locale) for locale in (_split(aligned) if aligned else massive.ALIGNED)}
     else:
         languages = set().union(*(aligned_languages(run.data) for run in named if run.data))
     return {locale: group_of(locale, supervised, languages) for locale in locales}

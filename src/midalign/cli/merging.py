@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from midalign.cli.app import HUB, REVISION, Data, Dtype, Revision, app
+from midalign.console import console
 from midalign.errors import InputError
 
 
@@ -102,7 +102,7 @@ def _best_weight(task, align, output, sweep, data, revision, locales, count, opt
         raise InputError(f"--sweep {sweep}: give numbers with commas between them, such as 0.3,0.5,1.") from error
     names = list(dict.fromkeys(find_locale(name.strip()) for value in locales for name in value.split(",")))
     rows = {name: sample(task_rows(data, name, "validation", revision), count) for name in names}
-    with Progress() as progress:
+    with Progress(console=console()) as progress:
         bar = progress.add_task("answers", total=len(weights) * sum(map(len, rows.values())))
         folder = output.with_name(f"{output.name}-sweep")
         result = try_weights(task, align, folder, weights, rows, advance=partial(progress.advance, bar), **options)
@@ -112,7 +112,7 @@ def _best_weight(task, align, output, sweep, data, revision, locales, count, opt
     for weight, scores in result["weights"].items():
         cells = [f"{100 * scores[name]:.1f}" for name in (*names, "mean")]
         table.add_row(f"{weight:g}", *cells, style="bold" if weight == result["chosen"] else None)
-    Console().print(table)
+    console().print(table)
     return result["chosen"]
 
 
@@ -131,7 +131,7 @@ def _print(output, rows, notes):
         table.add_row(*row)
     for note in notes:
         table.add_row("note", note)
-    Console().print(table)
+    console().print(table)
 
 
 @app.command()

@@ -40,7 +40,7 @@ def score(
 ):
     """Score a file of MASSIVE slot predictions made anywhere."""
     from midalign.data.reading import find_locale, task_rows
-    from midalign.evaluation.predictions import is_jsonl, read_predictions, read_text
+    from midalign.evaluation.predictions import is_json, read_predictions, read_text
     from midalign.tasks.slots import scoring
 
     rows = task_rows(data, find_locale(locale), partition.value, revision)
@@ -48,7 +48,7 @@ def score(
         report = _own_report(rows, predictions, against)
     elif against:
         raise InputError("--against compares our own figures; leave --compat out.")
-    elif is_jsonl(predictions):
+    elif is_json(predictions):
         report = scoring.score(*read_predictions(predictions, rows), compat=compat.value)
     else:
         report = scoring.score_reference_file(rows, read_text(predictions))

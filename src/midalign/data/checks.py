@@ -2,28 +2,20 @@
 
 import logging
 import re
-from collections import Counter
 
 from midalign.errors import InputError
-from midalign.tasks.slots.massive import SLOTS, parse
+from midalign.languages import language_of
+from midalign.tasks.slots.massive import SLOTS, parse, segments
+from midalign.texts import comparable, quoted, shown
 
 logger = logging.getLogger(__name__)
 
 TASK_FIELDS = ("id", "locale", "partition", "utt", "annot_utt")
-PAIR_FIELDS = ("id", "source", "target", "source_lang", "target_lang")
+PAIR_FIELDS = ("source", "target", "source_lang", "target_lang")
 PARTITIONS = ("train", "dev", "test")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 LISTED = 20  # rows left out that the log names; the others are counted
-# ISO 639-1. Three letters, for languages that have no shorter code, are taken as they are.
-LANGUAGES = frozenset(
-    """
-    aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el en
-    eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja
-    jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb
-    nd ne ng nl nn no nr nv ny oc oj om or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq
-    sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
-    """.split()
-)
+MOST = 1_000_000  # rows left out, each with its sentence in memory: with more, it is another file that was meant
 
 
 class Sieve:
@@ -31,17 +23,29 @@ class Sieve:
 
     def __init__(self, on_bad_row="error"):
         self.skip, self.left_out = on_bad_row == "skip", []
+        self._known = set()
 
-    def keep(self, rows, problem):
-        """The rows for which `problem(row)` is None; a row knows its `place`."""
-        kept = []
+    def leave_out(self, place, problem):
+        """Note a row that cannot be used; one that is read twice, as from a file with all partitions, counts once."""
+        sentence = f"{place} {problem}"
+        if sentence not in self._known:
+            self._known.add(sentence)
+            self.left_out.append(sentence)
+            if len(self.left_out) > MOST:
+                raise InputError(f"{self.left_out[0]}, and {MOST:,} rows more cannot be used; name another file.")
+
+    def passing(self, rows, problem):
+        """Yields the rows for which `problem(row)` is None; a row knows its `place`."""
         for row in rows:
             found = problem(row)
             if found:
-                self.left_out.append(f"{row['place']} {found}")
+                self.leave_out(row["place"], found)
             else:
-                kept.append(row)
-        return kept
+                yield row
+
+    def keep(self, rows, problem):
+        """`passing` as a list."""
+        return list(self.passing(rows, problem))
 
     def settle(self):
         """Raises InputError for rows that cannot be used, or says in the log which are left out."""
@@ -56,6 +60,15 @@ class Sieve:
         if others >= LISTED:
             logger.warning("left out: %d rows in all; the list is beside the model.", len(self.left_out))
 
+    def fail(self, sentence):
+        """Raises InputError for want of rows: those that cannot be used come first, for they may be why."""
+        if self.left_out and not self.skip:
+            self.settle()
+        if self.left_out:
+            count = f"{len(self.left_out):,} rows are left out"
+            sentence = f"{sentence.removesuffix('.')}; {count}, the first because {self.left_out[0]}."
+        raise InputError(sentence)
+
 
 def field_problem(record, fields):
     """Why a record lacks usable text in one of the fields, or None."""
@@ -63,7 +76,7 @@ def field_problem(record, fields):
         return f"is no object; every row needs {', '.join(fields)}"
     for field in fields:
         value = record.get(field)
-        if not isinstance(value, str) or not value.strip():
+        if not isinstance(value, str) or not comparable(value):
             found = "nothing" if value is None else "blanks" if isinstance(value, str) else f"a {type(value).__name__}"
             return f'has no text in "{field}", found {found}; every row needs {", ".join(fields)}'
         if "\0" in value:
@@ -76,28 +89,47 @@ def field_problem(record, fields):
 def task_problem(row, locale):
     """Why a task row of this locale cannot be learned, or None."""
     if row["locale"] != locale:
-        return f"has locale {row['locale']}, but {locale} was asked for; keep locales apart"
+        return f"has locale {shown(row['locale'])}, but {locale} was asked for; keep locales apart"
     if row["partition"] not in PARTITIONS:
-        return f"has partition {row['partition']}; use {', '.join(PARTITIONS)}"
+        return f"has partition {shown(row['partition'])}; use {', '.join(PARTITIONS)}"
     try:
-        slots = parse(row["annot_utt"])
+        pieces = segments(row["annot_utt"])
     except ValueError as error:
         return f"has a bad annotation: {error}"
-    unknown = [slot for slot, _ in slots if slot not in SLOTS]
-    return f"has slot {unknown[0]}, which MASSIVE does not know; use {', '.join(sorted(SLOTS))}" if unknown else None
+    for slot, words in pieces:
+        if slot is not None and slot not in SLOTS:
+            return f"has slot {shown(slot)}, which MASSIVE does not know; use {', '.join(sorted(SLOTS))}"
+        if slot is not None and not comparable(words):
+            return f"has slot {slot} with nothing to read in it, {quoted(words)}; give it words or delete the slot"
+    spells = "".join(words for _, words in pieces)
+    if comparable(spells) != comparable(row["utt"]):
+        return (
+            f"has annotation {quoted(row['annot_utt'])}, but the utterance is {quoted(row['utt'])}; without its "
+            "brackets the annotation must be the utterance"
+        )
+    return None
 
 
 def pair_problem(pair):
     """Why a translation pair cannot be aligned, or None."""
     for side in ("source_lang", "target_lang"):
-        language = pair[side].split("-")[0]
-        if not (language in LANGUAGES or re.fullmatch("[a-z]{3}", language)):
-            return f"has {side} {pair[side]}; use an ISO 639 code such as sw or cy"
-    if (pair["source_lang"] == "en") == (pair["target_lang"] == "en"):
+        if language_of(pair[side]) is None:
+            return f"has {side} {shown(pair[side])}; use an ISO 639 code such as sw, pt-BR or zh-Hant"
+    if (language_of(pair["source_lang"]) == "en") == (language_of(pair["target_lang"]) == "en"):
         return f"is a pair of {pair['source_lang']} and {pair['target_lang']}; exactly one side must be en"
-    if pair["source"].strip() == pair["target"].strip():
-        return f"has the same text on both sides, {_short(pair['source'])}; one of them is no translation"
+    if comparable(pair["source"]) == comparable(pair["target"]):
+        return f"has the same text on both sides, {quoted(pair['source'])}; one of them is no translation"
     return None
+
+
+def token_problem(row, unread):
+    """Why a tokenizer leaves nothing to learn from a task row, or None.   unread: texts of which it keeps no token."""
+    if row["utt"] in unread:
+        return f"has utterance {quoted(row['utt'])}, of which this tokenizer keeps no token; leave it out"
+    slot, words = next(((slot, words) for slot, words in parse(row["annot_utt"]) if words in unread), (None, None))
+    return (
+        f"has slot {slot} with {quoted(words)}, of which this tokenizer keeps no token; leave it out" if slot else None
+    )
 
 
 def fit_problem(row, max_length):
@@ -109,28 +141,43 @@ def fit_problem(row, max_length):
     return None if row["trained"] else "has no trained token; give it an answer"
 
 
-def repeated(key):
-    """A `problem` for `Sieve.keep`: the later ones of rows with equal key(row)."""
-    seen = Counter()
+def repeated_id():
+    """A `problem` for `Sieve.keep`: rows with the id of an earlier one."""
 
     def problem(row):
-        seen[key(row)] += 1
-        return (
-            f"has id {row['id']}, which an earlier row has too; every row needs its own" if seen[key(row)] > 1 else None
-        )
+        return f"has id {shown(row['id'])}, which an earlier row has too; every row needs its own"
 
-    return problem
+    return _repeated(lambda row: row["id"], problem)
+
+
+def repeated_pair():
+    """A `problem` for `Sieve.keep`: pairs with the texts and languages of an earlier one."""
+
+    def key(pair):
+        return comparable(pair["source"]), comparable(pair["target"]), pair["source_lang"], pair["target_lang"]
+
+    return _repeated(key, lambda pair: f"has the texts of an earlier pair, {quoted(pair['source'])}; keep one of them")
+
+
+def _repeated(key, problem):
+    seen = set()
+
+    def again(row):
+        known = key(row) in seen
+        seen.add(key(row))
+        return problem(row) if known else None
+
+    return again
 
 
 def among_tests(texts, fields):
-    """A `problem` for `Sieve.keep`: rows that hold the text of a test row in one of the fields."""
+    """A `problem` for `Sieve.keep`: rows that hold the text of a test row in one of the fields.
+
+    texts: of test rows, as `comparable` gives them.
+    """
 
     def problem(row):
-        found = next((row[field] for field in fields if row[field].strip() in texts), None)
-        return f"has the text of a test row, {_short(found)}; what is scored must not be trained on" if found else None
+        found = next((row[field] for field in fields if comparable(row[field]) in texts), None)
+        return f"has the text of a test row, {quoted(found)}; what is scored must not be trained on" if found else None
 
     return problem
-
-
-def _short(text):
-    return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -3,11 +3,11 @@
 import hashlib
 from functools import partial
 
-from midalign.data.checks import Sieve, among_tests, fit_problem
+from midalign.data.checks import among_tests, fit_problem, token_problem
 from midalign.data.prepared import prepared
-from midalign.data.reading import hold_out, of_languages, read_pairs, task_rows
+from midalign.data.reading import NoSplitError, hold_out, of_languages, read_pairs, task_rows, texts_of_tests
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
-from midalign.errors import InputError
+from midalign.languages import language_of
 from midalign.tasks.slots import massive
 
 
@@ -34,17 +34,18 @@ def read_locales(data, locales, partition, count, sieve=None):
     return rows
 
 
-def scored_texts(data):
-    """The utterances of all test rows that the run will score, and of the test rows beside its training rows."""
+def scored_texts(data, sieve):
+    """The utterances of all test rows that the run will score, and of the test rows beside its training rows, as
+    `texts.comparable` has them.   sieve: takes test rows without one; the caller settles it.
+    Raises InputError where test rows are there and cannot be read.
+    """
     texts = set()
     for locale in {*(data.score_languages or ()), *data.task_languages}:
-        try:  # a bad row has no text to keep apart; whether it may be there is for the run's own sieve to say
-            rows = task_rows(data.task_data, locale, "test", data.task_revision, Sieve("skip"))
-        except InputError:
+        try:
+            texts |= texts_of_tests(data.task_data, locale, data.task_revision, sieve)
+        except NoSplitError:  # no test rows beside these training rows
             if locale in (data.score_languages or ()):
                 raise
-            continue  # no test rows beside these training rows
-        texts.update(row["utt"].strip() for row in rows)
     return texts
 
 
@@ -52,7 +53,7 @@ def load_task(data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), p
     """(training rows, held-out rows or None): Datasets with input_ids, labels and place.
 
     evaluate: whether the latter are needed.   sieve: takes the rows that cannot be used; the caller settles it.
-    texts: of test rows, not to be trained on.   processes: how many tokenise.
+    texts: of test rows, not to be trained on, as `scored_texts` gives them.   processes: how many tokenise.
     """
 
     def load(locales, partition, count):
@@ -62,14 +63,26 @@ def load_task(data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), p
             if partition == "train":
                 found = sieve.keep(found, among_tests(texts, ("utt",)))
             rows += sample(found, count)
+        rows = sieve.keep(rows, partial(token_problem, unread=_unread(tokenizer, rows)))
         table = prepared(tokenizer, [massive.example(row) for row in rows], example_columns, processes)
-        return _fit(table, [row["place"] for row in rows], max_length, sieve)
+        table = _fit(table, [row["place"] for row in rows], max_length, sieve)
+        if not len(table):
+            sieve.fail(f"task_data {data.task_data} has no {partition} row of {', '.join(locales)} that can be used.")
+        return table
 
     held_out = data.task_eval_languages or data.task_languages
     return (
         load(data.task_languages, "train", data.task_rows),
         load(held_out, "validation", data.task_eval_rows) if evaluate else None,
     )
+
+
+def _unread(tokenizer, rows):
+    """The utterances and slot values of which a tokenizer keeps no token."""
+    texts = {row["utt"] for row in rows} | {words for row in rows for _, words in massive.parse(row["annot_utt"])}
+    texts = sorted(texts)
+    ids = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else ()
+    return {text for text, own in zip(texts, ids, strict=True) if not own}
 
 
 def _fit(table, places, max_length, sieve):
@@ -91,10 +104,13 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
     if not data.align_data:
         return [], []
     pairs = read_pairs(data.align_data, sieve)
-    trained = data.align_languages or sorted({pair["source_lang"] for pair in pairs})
-    measured = data.align_eval_languages or trained
-    pairs = sieve.keep(of_languages(pairs, {*trained, *measured}), among_tests(texts, ("source", "target")))
-    training, held_out = hold_out(pairs, data.align_eval_pairs, trained)
+    if not pairs:
+        sieve.fail(f"align_data {', '.join(data.align_data)} has no pair that can be used.")
+    trained = _languages(data.align_languages) or sorted({pair["source_lang"] for pair in pairs})
+    measured = _languages(data.align_eval_languages) or trained
+    pairs = of_languages(pairs, {*trained, *measured}, sieve)
+    pairs = sieve.keep(pairs, among_tests(texts, ("source", "target")))
+    training, held_out = hold_out(pairs, data.align_eval_pairs, trained, sieve)
 
     def tokenise(texts):
         return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
@@ -103,3 +119,8 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
         pair_rows(of_languages(training, trained), max_length, tokenise, sieve),
         pair_rows(of_languages(held_out, measured), max_length, tokenise, sieve),
     )
+
+
+def _languages(tags):
+    """The languages that a recipe's list names, each once."""
+    return list(dict.fromkeys(map(language_of, tags or ())))

@@ -56,7 +56,7 @@ def fit(tokenizer, system="auto", day=None):
     if tokenizer.chat_template is not None:
         template = tokenizer.get_chat_template()
         if not template.startswith(MARK):
-            _set(tokenizer, _wrapped(tokenizer, template, system, day or datetime.now(UTC).date().isoformat()))
+            _set(tokenizer, _wrapped(tokenizer, template, system, day or today()))
         _name_the_end(tokenizer)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
@@ -65,6 +65,11 @@ def fit(tokenizer, system="auto", day=None):
                 "tokenizer_config.json."
             )
         tokenizer.pad_token = tokenizer.eos_token
+
+
+def today():
+    """The date, ISO, the same for all processes of a run wherever they stand: UTC."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def chat_record(tokenizer):

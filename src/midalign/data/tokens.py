@@ -5,6 +5,7 @@ import functools
 from midalign.data.checks import fit_problem
 from midalign.data.templates import ERRORS
 from midalign.errors import InputError
+from midalign.texts import comparable
 
 
 def prompt_ids(tokenizer, messages):
@@ -91,14 +92,15 @@ def pair_rows(pairs, max_length, tokenise, sieve):
 
     tokenise: texts -> list of ids of each (`sentence_ids`).   sieve: takes pairs without a token on one side and with
     more than `max_length` of them (None: no limit).
-    Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language", "place"}; equal
-    texts have equal numbers.
+    Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language", "place"}; texts
+    that are one sentence (`texts.comparable`) have equal numbers.
     """
-    numbers = {}
+    sentences, numbers = {}, {}
     for pair in pairs:
         for text in (pair["source"], pair["target"]):
-            numbers.setdefault(text, len(numbers))
-    ids = dict(zip(numbers, tokenise(list(numbers)), strict=True)) if numbers else {}
+            if text not in sentences:
+                sentences[text] = numbers.setdefault(comparable(text), len(numbers))
+    ids = dict(zip(sentences, tokenise(list(sentences)), strict=True)) if sentences else {}
 
     def problem(pair):
         lengths = [len(ids[pair[side]]) for side in ("source", "target")]
@@ -108,8 +110,8 @@ def pair_rows(pairs, max_length, tokenise, sieve):
         {
             "source": ids[pair["source"]],
             "target": ids[pair["target"]],
-            "source_text": numbers[pair["source"]],
-            "target_text": numbers[pair["target"]],
+            "source_text": sentences[pair["source"]],
+            "target_text": sentences[pair["target"]],
             "language": pair["source_lang"],
             "place": pair["place"],
         }

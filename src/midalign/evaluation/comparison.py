@@ -3,8 +3,6 @@
 Legend: U utterances, L languages of a group.
 """
 
-from collections import defaultdict
-
 import numpy as np
 
 from midalign.evaluation import statistics
@@ -29,15 +27,15 @@ def compare(rows, answers, groups, baseline):
     report = {run: _figures(rows, of_run, groups) for run, of_run in answers.items()}
     for kind, members in (("languages", {locale: [locale] for locale in rows}), ("groups", _members(rows, groups))):
         for name, locales in members.items():
-            units, strata = _units(rows, locales, {run: of_run["counts"] for run, of_run in report.items()})
+            units = _units(rows, locales, {run: of_run["counts"] for run, of_run in report.items()})
             few = min(len(rows[locale]) for locale in locales) < statistics.FEWEST
             for run in report:
                 figures, base = report[run][kind][name], report[baseline][kind][name]
-                figures["f1_ci"] = None if few else statistics.interval(units[run], _mean_f1, strata)
+                figures["f1_ci"] = None if few else statistics.interval(units[run], _mean_f1)
                 if run != baseline:
                     pair = units[run], units[baseline], _mean_f1
                     figures["gain"] = figures["f1"] - base["f1"]
-                    figures["gain_ci"] = None if few else statistics.paired_interval(*pair, strata=strata)
+                    figures["gain_ci"] = None if few else statistics.paired_interval(*pair)
                     figures["p"], figures["p_method"] = statistics.paired_test(*pair)
     for run in report:
         del report[run]["counts"]
@@ -82,22 +80,17 @@ def _mean_f1(sums):
 
 
 def _units(rows, locales, counts):
-    """The utterances of some languages: ({run: (U, L, 3)}, (U,) int, equal where the same languages have them).
+    """The utterances of some languages: {run: (U, L, 3)}, 0 where a language lacks one.
 
-    counts: {run: {locale: (rows, 3)}}. Where a language lacks an utterance its counts are 0.
+    counts: {run: {locale: (rows, 3)}}.
     """
-    having = defaultdict(tuple)
-    for locale in locales:
-        for row in rows[locale]:
-            having[row["id"]] += (locale,)
-    place = {name: number for number, name in enumerate(having)}
+    place = {name: i for i, name in enumerate(dict.fromkeys(row["id"] for locale in locales for row in rows[locale]))}
     units = {run: np.zeros((len(place), len(locales), 3)) for run in counts}
     for column, locale in enumerate(locales):
         own = [place[row["id"]] for row in rows[locale]]
         for run in counts:
             units[run][own, column] = counts[run][locale]
-    kinds = list(dict.fromkeys(having.values()))
-    return units, np.array([kinds.index(some) for some in having.values()])
+    return units
 
 
 def failing_slots(report, baseline, run, count=12):

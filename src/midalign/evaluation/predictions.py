@@ -1,39 +1,45 @@
-"""Files of generated answers: one JSON object per line, or plain lines from elsewhere."""
+"""Files of generated answers: JSON objects, one a line or in an array, or plain lines from elsewhere."""
 
+import codecs
 import json
 from pathlib import Path
 
-from midalign.data.files import objects
+from midalign.data.files import objects, place_of, whole
 from midalign.errors import InputError
+from midalign.texts import quoted, shown
+
+LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
 
 
 def read_predictions(path, rows):
     """The rows that a file answers and its answers: (rows, list[str]), both in row order.
 
-    path: lines that are JSON objects with "prediction" and "id" (then a part of the rows will do), or "prediction"
-    alone; the samples that `lm_eval --log_samples` writes; or one answer per line. Without ids the file must hold
-    exactly one answer for each row, in order. An "utt" or "locale" beside an id must be that row's.
+    path: JSON objects with "prediction" and "id" (then a part of the rows will do), or "prediction" alone, one a line
+    or all in one array, or in a Parquet file; the samples that `lm_eval --log_samples` writes; or one answer per line,
+    ending in a line feed and nothing else. Without ids the file must hold exactly one answer for each row, in order.
+    An "utt" or "locale" beside an id must be that row's. A name that ends in .gz is unpacked.
     Raises InputError.
     """
-    path = Path(path)
-    if not is_jsonl(path):
+    if not is_json(path):
         return rows, _one_each(path, rows, _lines(path))
-    answers = [_answer(place, line) for place, line in objects(path)]
+    answers = [_answer(place, line) for place, line in _objects(path)]
     without = sum(row is None for row, _ in answers)
     if without == len(answers):
         return rows, _one_each(path, rows, [text for _, text in answers])
     if without:
-        raise InputError(f'{path}: {without} of {len(answers)} lines have no "id"; give one to all or to none.')
-    by_id = {str(row["id"]): text for row, text in answers}
+        raise InputError(
+            f'{place_of(path)}: {without} of {len(answers)} lines have no "id"; give one to all or to none.'
+        )
+    by_id = {row["id"]: text for row, text in answers}
     if len(by_id) < len(answers):
-        raise InputError(f"{path} answers {len(answers) - len(by_id)} rows twice; keep one line for each id.")
+        raise InputError(f"{place_of(path)} answers {len(answers) - len(by_id)} rows twice; keep one line for each id.")
     _require_rows(path, [row for row, _ in answers], {row["id"]: row for row in rows})
     answered = [row for row in rows if row["id"] in by_id]
     return answered, [by_id[row["id"]] for row in answered]
 
 
 def _answer(where, line):
-    """(the row that an object says it answers, or None; the answer)."""
+    """(the row that an object says it answers, its id as text, or None; the answer)."""
     row = line
     if isinstance(line, dict) and "filtered_resps" in line:  # lm-eval's samples
         row, answers = line.get("doc"), line["filtered_resps"]
@@ -42,49 +48,92 @@ def _answer(where, line):
         text = line.get("prediction") if isinstance(line, dict) else None
     if not isinstance(row, dict) or not isinstance(text, str):
         raise InputError(f'{where} has no text in "prediction"; every line needs one, it may be empty.')
-    return (row if "id" in row else None), text
+    return ({**row, "id": _id(where, row["id"])} if "id" in row else None), text
+
+
+def _id(where, value):
+    """An id as text. pandas makes 7.0 of 7 where a column has gaps."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InputError(f'{where} has {quoted(value)} in "id"; give the id of the row as text or a whole number.')
+    return str(value)
 
 
 def _require_rows(path, answered, rows):
     """Refuse answers to other rows than these: ids are parallel across MASSIVE's locales."""
     for own in answered:
-        row = rows.get(str(own["id"]))
+        row = rows.get(own["id"])
         if row is None:
             locale = next(iter(rows.values()))["locale"]
-            raise InputError(f"{path}: no row of {locale} has id {own['id']}; check the locale and the partition.")
+            raise InputError(
+                f"{place_of(path)}: no row of {locale} has id {shown(own['id'])}; check the locale and the partition."
+            )
         for field in ("utt", "locale"):
             if own.get(field, row[field]) != row[field]:
                 raise InputError(
-                    f"{path} answers id {own['id']} with {field} {own[field]!r}, but the row has {row[field]!r}; "
-                    "check --locale and --data."
+                    f"{place_of(path)} answers id {shown(own['id'])} with {field} {quoted(own[field])}, but the row "
+                    f"has {quoted(row[field])}; check --locale and --data."
                 )
 
 
-def is_jsonl(path):
-    """Whether a file's first line that is not blank is a JSON object, whatever its name. Raises InputError."""
-    first = next((line for line in read_text(path).splitlines() if line.strip()), "")
+def is_json(path):
+    """Whether a file holds JSON, one object a line or one array, and not plain lines. Raises InputError.
+
+    By its name, by its first line that is not blank, or by any line that is such an object: a file in which some are
+    is not to be read as plain lines because of the others.
+    """
+    if Path(path).name.removesuffix(".gz").endswith((".jsonl", ".json", ".parquet")) or _array(path):
+        return True
+    lines = [line for line in read_text(path).split("\n") if line.strip()]
+    found = (_parsed(line) for line in lines if line.lstrip().startswith("{"))
+    return any("prediction" in line or "filtered_resps" in line for line in found if isinstance(line, dict)) or (
+        bool(lines) and isinstance(_parsed(lines[0]), dict)
+    )
+
+
+def _objects(path):
+    """(place, object) of all that a file of JSON holds. Raises InputError at the first that is none."""
+    items = None if Path(path).suffix == ".parquet" else _array(path)
+    if not items:
+        return list(objects(path))
+    return [(f"{place_of(path)} item {number}", item) for number, item in enumerate(items, start=1)]
+
+
+def _array(path):
+    """The list that a file as a whole is, as `json.dump` writes one; None where it is none."""
+    text = read_text(path)
+    items = _parsed(text) if text.lstrip().startswith("[") else None
+    return items if isinstance(items, list) else None
+
+
+def _parsed(text):
     try:
-        return isinstance(json.loads(first), dict) or Path(path).suffix == ".jsonl"
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return Path(path).suffix == ".jsonl"
+        return None
 
 
 def read_text(path):
-    """A text file of answers. Raises InputError. Bytes that are not UTF-8 are kept as U+FFFD: they cost their row."""
-    try:
-        return Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a file of predictions that can be read.") from error
+    """A text file of answers, line ends as they are. Raises InputError.
+
+    Bytes that are not UTF-8 are kept as U+FFFD: they cost their row.
+    """
+    content = whole(path, LARGEST)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InputError(f"{place_of(path)} is UTF-16, as PowerShell writes it; save it as UTF-8.")
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _lines(path):
     text = read_text(path)
-    return text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def _one_each(path, rows, answers):
     if len(answers) != len(rows):
         raise InputError(
-            f'{path} has {len(answers)} answers for {len(rows)} rows; give one each in row order, or JSONL with "id".'
+            f"{place_of(path)} has {len(answers)} answers for {len(rows)} rows; give one each in row order, or JSONL "
+            'with "id".'
         )
     return answers

@@ -5,6 +5,7 @@ from rich.table import Table
 from midalign.data.capability import Capability
 from midalign.data.tokens import prompt_ids
 from midalign.evaluation.generation import MAX_NEW_TOKENS, generate
+from midalign.languages import language_of
 from midalign.tasks.slots import massive, scoring
 
 GROUPS = ("supervised", "aligned", "never aligned")
@@ -30,10 +31,10 @@ def score_locales(model, tokenizer, rows_by_locale):
 
 
 def group_of(locale, task_languages, aligned_languages):
-    """How a locale took part in training. aligned_languages: two-letter codes."""
+    """How a locale took part in training.   aligned_languages: as `languages.language_of` names them."""
     if locale in task_languages:
         return GROUPS[0]
-    return GROUPS[1] if locale.split("-")[0] in aligned_languages else GROUPS[2]
+    return GROUPS[1] if language_of(locale) in aligned_languages else GROUPS[2]
 
 
 def transfer_table(scores, groups, baseline=None):

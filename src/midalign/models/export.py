@@ -15,7 +15,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from trl import ModelConfig
 
 from midalign.errors import MidalignError
-from midalign.evaluation.generation import generate
+from midalign.evaluation.generation import generate, stop_ids
 from midalign.models.adapters import server_notes
 from midalign.models.agreement import TOLERANCE, largest_gap, logits, sample_sentences
 from midalign.models.loading import load_model, load_tokenizer
@@ -46,6 +46,7 @@ def export(run, output, chats, dtype="bfloat16", batch_size=32, max_new_tokens=1
     for parameter in model.parameters():  # not `model.to`: transformers keeps rotary frequencies in float32
         parameter.data = parameter.data.to(getattr(torch, dtype))
     of_cast = logits(model, tokenizer, sentences)
+    model.generation_config.eos_token_id = stop_ids(model, tokenizer)
     try:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)

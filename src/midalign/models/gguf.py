@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from midalign.data.templates import end_of_turn
 from midalign.errors import InputError
 from midalign.models.loading import load_tokenizer
 
@@ -119,7 +120,7 @@ def write(folder, converter, outtype):
     to_gguf(folder, converter, outtype)
     found = [("GGUF cuts a prompt like the tokenizer", WORDS[same_tokens(folder, tokenizer)])]
     try:
-        text = modelfile(tokenizer, [tokenizer.eos_token])
+        text = modelfile(tokenizer, [end_of_turn(tokenizer).text])
     except InputError as error:
         return [*found, (MODELFILE, f"not written: {error}. model.gguf holds the template itself")]
     (folder / MODELFILE).write_text(text, encoding="utf-8")

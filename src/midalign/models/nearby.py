@@ -11,17 +11,18 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from midalign.errors import InputError
 from midalign.texts import shown
 
+RECIPES = (".yaml", ".yml")  # a missing one is refused where it is read
 MODEL_FILES = ("adapter_config.json", "config.json")
 DEPTH, MOST_FOLDERS = 3, 2_000  # how far to look: a slip of the pen must not read a whole disk
 
 
 def require_model_name(name):
-    """Refuse what is neither a model folder nor a name to ask the hub for, at once and without a network.
+    """Refuse what is neither recipe nor model folder nor a name to ask the hub for, at once and without a network.
 
     A name in the hub's form passes, unless it is close to a model folder here and looks like one itself: a bare name,
     or one whose first part is a folder here, that is not in the hub's cache. Raises InputError.
     """
-    if _is_model(name):
+    if _is_model(name) or name.endswith(RECIPES):
         return
     if name and os.path.exists(name):
         found = "has neither adapter_config.json nor config.json" if os.path.isdir(name) else "is a file"

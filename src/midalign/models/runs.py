@@ -11,8 +11,10 @@ from safetensors import SafetensorError
 from trl import ModelConfig
 
 from midalign.config import DataConfig
+from midalign.data.checks import Sieve
 from midalign.data.reading import read_pairs
 from midalign.errors import InputError
+from midalign.languages import language_of
 from midalign.models.loading import load_model, load_tokenizer, model_commit
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
@@ -122,10 +124,12 @@ def with_bases(runs):
 
 
 def aligned_languages(data):
-    """Two-letter codes of the languages that a recipe aligns."""
+    """The languages that a recipe aligns, as `languages.language_of` names them."""
     if not data.align_data:
         return set()
-    return set(data.align_languages or {pair["source_lang"] for pair in read_pairs(data.align_data)})
+    if data.align_languages:
+        return set(map(language_of, data.align_languages))
+    return {pair["source_lang"] for pair in read_pairs(data.align_data, Sieve("skip"))}
 
 
 def load_run_tokenizer(run, day=None):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from midalign.data.demo.corpus import DEMO_LOCALES, plain_text
@@ -24,6 +25,7 @@ logger = logging.getLogger("midalign")
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, ROPE_THETA = 128, 4, 4, 384, 100.0
 INITIAL_STD = 0.08  # the usual 0.02 is for wide models: this one would take twice as long to learn to copy
 STEPS, BATCH, LENGTH, LEARNING_RATE = 400, 12, 72, 4e-3
+TOLD = 100  # steps between signs of life
 SEED = 0
 BOS, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHATML = (
@@ -128,7 +130,8 @@ def pretrain(model, tokenizer, steps=STEPS):
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 30) * (1 - 0.9 * s / steps))
     model.train()
-    for _ in range(steps):
+    bar = tqdm(range(1, steps + 1), desc="embedded model", disable=None)  # on a terminal; elsewhere lines
+    for step in bar:
         batch = []
         for row in range(BATCH):
             sentences, ids = texts[DEMO_LOCALES[row % len(DEMO_LOCALES)]], []
@@ -141,6 +144,8 @@ def pretrain(model, tokenizer, steps=STEPS):
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        if bar.disable and step % TOLD == 0:
+            logger.info("embedded model: step %d of %d", step, steps)
 
 
 def document(rng, tokenizer, sentence):

@@ -55,8 +55,7 @@ class Shown(ProgressCallback):
 def in_words(logs):
     """The figures of a log that tell how a run goes, on one line; "" where there are none.
 
-    >>> in_words({"eval_task": 1.25, "eval_retrieval_at_1": 0.5, "eval_retrieval_at_1_de": 0.5, "eval_runtime": 3.0})
-    'held out: task 1.25  retrieval_at_1 0.5 (de 0.5)'
+    Those of an evaluation read "held out: task 1.25  retrieval_at_1 0.5 (de 0.5, tr 0.5)".
     """
     held_out = {
         key.removeprefix("eval_"): value

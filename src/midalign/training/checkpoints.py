@@ -20,8 +20,9 @@ from midalign.errors import InputError
 
 logger = logging.getLogger("midalign")
 
-SEAL = "midalign.json"
+SEAL, STAGING = "midalign.json", "incomplete"
 PARTS = ("recipe", "data", "step")
+FORMS = {**dict.fromkeys((*PARTS, "files", "crc32", "chat"), dict), "name": str, "engine": str, "processes": int}
 NAME = re.compile("checkpoint-(0|[1-9][0-9]*)")
 READERS = 4  # files read at a time: a checkpoint of ZeRO has one or two for each process
 # What may change between two parts of a run: where it writes, what it says, how it fits time, memory and processes. A
@@ -37,6 +38,14 @@ FREE = frozenset(
     per_device_train_batch_size gradient_accumulation_steps align_batch_size
     """.split()
 )
+
+
+def require_room(output_dir):
+    """Raises InputError where a file stands in the place of a checkpoint, or of the folder it is written in."""
+    named = [path for path in Path(output_dir).glob("checkpoint-*") if NAME.fullmatch(path.name)]
+    for path in [*named, Path(output_dir, STAGING)]:
+        if (path.is_symlink() or path.exists()) and not path.is_dir():
+            raise InputError(f"{path} is no folder, and checkpoints go there; move it away or name another output_dir.")
 
 
 def seal(folder, made_from):
@@ -190,13 +199,10 @@ def _read_seal(folder):
         own = found.pop("crc32_of_this", None)
         if (own is not None or "name" in found) and own != zlib.crc32(json.dumps(found).encode()):
             return None
-        sizes, crcs, name = found["files"], found.get("crc32", {}), found.get("name", "")
-        if "engine" in found:
-            is_ours = isinstance(found["engine"], str) and isinstance(found["processes"], int)
-            is_ours = is_ours and all(isinstance(found[part], dict) for part in PARTS)
-        else:
-            is_ours = isinstance(found["recipe"], dict)
-        is_ours = is_ours and sizes and isinstance(name, str) and crcs.keys() in (set(), sizes.keys())
+        sizes, crcs = found["files"], found.get("crc32", {})
+        required = {"recipe", "data", "step", "processes"} if "engine" in found else {"recipe"}
+        is_ours = required <= found.keys() and sizes and crcs.keys() in (set(), sizes.keys())
+        is_ours = is_ours and all(isinstance(found[part], form) for part, form in FORMS.items() if part in found)
         return found if is_ours and all(isinstance(size, int) for size in sizes.values()) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

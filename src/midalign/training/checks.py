@@ -11,12 +11,27 @@ def check_pairs(args, pairs, eval_pairs):
     """
     if args.align_schedule != "sft":
         require_full_batch(len(pairs), args.align_batch_size, args.world_size)
+    _check_metric(args.metric_for_best_model, {pair["language"] for pair in eval_pairs})
     first = {pair[side][0] for pair in [*pairs, *eval_pairs] for side in ("source", "target")}
     if args.align_pooling == "bos" and len(first) == 1:
         raise InputError(
             "align_pooling bos reads the first token, which is the same in every sentence with this tokenizer: "
             "the loss would stay at ln(align_batch_size); use mean, weighted or last."
         )
+
+
+def _check_metric(metric, measured):
+    """Refuse a metric that no evaluation would have.   measured: the languages of the held-out pairs."""
+    name = (metric or "").removeprefix("eval_")
+    language = name.removeprefix("retrieval_at_1_")
+    others = ", ".join(sorted(measured)) or "no language"
+    if language != name and language not in measured:
+        raise InputError(
+            f"metric_for_best_model {metric}: held-out pairs are of {others}; name "
+            "one of them, or add the language to align_eval_languages."
+        )
+    if name in ("align", "retrieval_at_1") and not measured:
+        raise InputError(f"metric_for_best_model {metric} needs held-out pairs, and there are none; use task.")
 
 
 def check_task_tokens(limit, longest):

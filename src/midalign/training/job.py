@@ -16,12 +16,14 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
+from midalign.languages import language_of
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
-from midalign.training.checkpoints import newest_whole, require_same, sealed_day, unfit
+from midalign.training.checkpoints import newest_whole, require_room, require_same, sealed_day, unfit
 from midalign.training.engines import engine_around
 from midalign.training.guards import is_out_of_memory, out_of_memory
+from midalign.training.optimizer import check_optimizer
 from midalign.training.prepare import prepare
 from midalign.training.record import data_record, environment, resolved, step_record, write_record
 from midalign.training.trainer import MidAlignTrainer
@@ -36,10 +38,12 @@ def run(argv, show=True):
     argv: as `read_recipe` takes it.   show: print the scores as a table.   Raises MidalignError.
     """
     started = time.time()
-    given = as_given(argv)  # now: the file may be edited while this runs
     recipe = data, training, model = read_recipe(argv)
+    given = as_given(argv)  # now: the file may be edited while this runs
+    check_optimizer(training)
     compared = baseline_argv(argv, data, training)
     _make_folder(training.output_dir)
+    require_room(training.output_dir)
     checkpoint = _checkpoint(training)
     day = sealed_day(checkpoint) if checkpoint else None
     prepared = prepare(data, training, model, data.on_bad_row, held_out=training.eval_strategy != "no", day=day)
@@ -164,7 +168,7 @@ def _write(trainer, recipe, prepared, come_out):
     """
     data, training, model = recipe
     folder, made_from = Path(training.output_dir), trainer.made_from
-    spoken = {locale.split("-")[0] for locale in data.task_languages} | made_from["data"]["pairs"].keys()
+    spoken = {language_of(locale) for locale in data.task_languages} | made_from["data"]["pairs"].keys()
     record = {
         **made_from,
         **environment(),

@@ -44,7 +44,7 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     tokenizer = load_tokenizer(path, model.model_revision, data.task_system, day)
     sieve, processes = Sieve(on_bad_row or "skip"), training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):
-        texts = scored_texts(data)
+        texts = scored_texts(data, sieve)
         rows = load_task(data, tokenizer, training.max_length, held_out, sieve, texts, processes)
         pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
         if on_bad_row:

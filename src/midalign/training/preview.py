@@ -16,6 +16,7 @@ from midalign.data.schedule import MicroBatchSampler
 from midalign.data.templates import chat_record
 from midalign.models.memory import estimate
 from midalign.recipe import read_recipe
+from midalign.texts import harmless
 from midalign.training.prepare import prepare
 from midalign.training.record import step_record
 
@@ -52,14 +53,16 @@ def _row(tokenizer, row):
     """The row's text; what is trained is bold and in brackets."""
     text = Text(f"{row['place']}\n", style="dim")
     start = next(i for i, label in enumerate(row["labels"]) if label != -100)
-    text.append(tokenizer.decode(row["input_ids"][:start]), style="not dim")
+    text.append(harmless(tokenizer.decode(row["input_ids"][:start])), style="not dim")
     for token in row["input_ids"][start:]:
-        text.append(f"⟦{tokenizer.decode([token])}⟧", style="bold not dim")
+        text.append(f"⟦{harmless(tokenizer.decode([token]))}⟧", style="bold not dim")
     return text
 
 
 def _pair(tokenizer, pair):
-    sides = [" ".join(f"⟦{tokenizer.decode([token])}⟧" for token in pair[side]) for side in ("source", "target")]
+    sides = [
+        " ".join(f"⟦{harmless(tokenizer.decode([token]))}⟧" for token in pair[side]) for side in ("source", "target")
+    ]
     return Text(f"{pair['place']}\n", style="dim").append("\n".join(sides), style="not dim")
 
 

@@ -54,7 +54,7 @@ class Resumable:
     def _save_checkpoint(self, model, trial):
         run_dir = super()._get_output_dir(trial)
         name = f"checkpoint-{self.state.global_step}"
-        final, staging = Path(run_dir, name), Path(run_dir, "incomplete")
+        final, staging = Path(run_dir, name), Path(run_dir, checkpoints.STAGING)
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()

@@ -16,6 +16,7 @@ Source: MASSIVE 1.1, https://github.com/alexa/massive, arXiv 2204.08582.
 import re
 
 from midalign.tasks.thoughts import without_thought
+from midalign.texts import quoted, squeeze
 
 INSTRUCTION = (
     "Extract the words of the utterance that fill slots, such as a time, a place or a person. "
@@ -64,9 +65,9 @@ def segments(annot_utt):
         if "[" in plain or "]" in plain:
             raise ValueError(_bad_bracket(annot_utt, plain))
         if plain.strip():
-            pieces.append((None, _squeeze(plain)))
+            pieces.append((None, squeeze(plain)))
         if match:
-            slot, words = map(_squeeze, match.groups())
+            slot, words = map(squeeze, match.groups())
             if not slot or not words:
                 raise ValueError(_bad_bracket(annot_utt, match[0]))
             pieces.append((slot, words))
@@ -122,7 +123,7 @@ def read_answer(text):
 
 def clean(words):
     """One space for every run of white space and none before a ":"."""
-    return _squeeze(words).replace(" :", ":")
+    return squeeze(words).replace(" :", ":")
 
 
 def messages(row):
@@ -138,10 +139,6 @@ def example(row):
     }
 
 
-def _squeeze(text):
-    return " ".join(text.split())
-
-
 def _mark(text):
     return text.replace("\\", "\\\\").replace(";", "\\;")
 
@@ -152,6 +149,6 @@ def _unmark(text):
 
 def _bad_bracket(annot_utt, found):
     return (
-        f"annot_utt {annot_utt!r} has a broken bracket in {found.strip()!r}; every bracket must be a whole "
+        f"annot_utt {quoted(annot_utt)} has a broken bracket in {quoted(found.strip())}; every bracket must be a whole "
         '"[slot : words]": mend or drop that row.'
     )

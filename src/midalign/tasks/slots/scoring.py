@@ -16,13 +16,14 @@ A row is an exact match when nothing is spurious or missed and the answer says s
 part that can be read. An empty answer or "!!!!" is no exact match, also of a row without slots; F1 cannot see it there.
 """
 
-import unicodedata
 from collections import Counter
 
 import numpy as np
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
+from midalign.languages import primary_of
 from midalign.tasks.slots import massive, reference
+from midalign.texts import spelled
 
 WITHOUT_SPACES = frozenset({"ja", "km", "my", "th", "zh"})
 
@@ -96,7 +97,7 @@ def micro_f1(counts, nothing=1.0):
 def _outcome(row, prediction):
     """((hits, spurious, missed), dropped parts) of one answer; the three as in `_match`."""
     answered, dropped = massive.read_answer(prediction)
-    without_spaces = row["locale"].partition("-")[0] in WITHOUT_SPACES
+    without_spaces = primary_of(row["locale"]) in WITHOUT_SPACES
     gold, predicted = (
         [(slot, _comparable(words, without_spaces)) for slot, words in pairs]
         for pairs in (massive.parse(row["annot_utt"]), answered)
@@ -111,7 +112,7 @@ def _exact(outcome, dropped):
 
 
 def _comparable(words, without_spaces):
-    words = unicodedata.normalize("NFC", massive.clean(words))
+    words = spelled(massive.clean(words))
     return "".join(words.split()) if without_spaces else words
 
 
