@@ -1,8 +1,13 @@
 """One notion of language."""
 
+import json
+
 import pytest
 
+from midalign.config import DataConfig
+from midalign.evaluation.transfer import group_of
 from midalign.languages import language_of
+from midalign.models.runs import aligned_languages
 from midalign.tasks.slots.massive import LOCALES
 
 
@@ -39,3 +44,22 @@ def test_what_is_no_tag_is_no_language(tag):
 def test_massives_locales_are_as_many_languages():
     languages = {language_of(locale) for locale in LOCALES}
     assert None not in languages and len(languages) == len(LOCALES)
+
+
+@pytest.mark.parametrize("tag", ["de", "de-DE", "deu", "pt-BR", "zh-CN", "sw-KE", "zh-TW", "nb", "no"])
+def test_what_was_aligned_under_any_tag_counts_as_aligned(tag, tmp_path):
+    pair = {"source": "ja", "target": "yes", "source_lang": tag, "target_lang": "en-US"}
+    (tmp_path / "p.jsonl").write_text(json.dumps(pair))
+    locale = {"de": "de-DE", "deu": "de-DE", "pt-BR": "pt-PT", "nb": "nb-NO", "no": "nb-NO"}.get(tag, tag)
+    for data in (
+        DataConfig(align_data=[str(tmp_path)]),
+        DataConfig(align_data=[str(tmp_path)], align_languages=[tag]),
+    ):
+        aligned = aligned_languages(data)
+        assert group_of(locale, ["en-US"], aligned) == "aligned"
+        assert group_of(locale, [locale], aligned) == "supervised"
+        assert group_of("cy-GB", ["en-US"], aligned) == "never aligned"
+
+
+def test_the_other_script_of_a_language_counts_as_never_aligned():
+    assert group_of("zh-TW", [], {"zh"}) == group_of("zh-CN", [], {"zh-Hant"}) == "never aligned"

@@ -46,8 +46,8 @@ class DataConfig:
     align_data: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Translation pairs: JSONL files or folders of them with id, source, target, source_lang, "
-            "target_lang in each line, or `demo`."
+            "help": "Translation pairs: JSONL files or folders of them with source, target, source_lang, target_lang "
+            "in each line, or `demo`."
         },
     )
     align_languages: list[str] | None = field(
