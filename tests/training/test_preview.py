@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 
 import pytest
@@ -91,6 +92,13 @@ def test_a_mistake_in_the_recipe_ends_in_one_sentence(recipe, monkeypatch, capsy
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2 and "align_layer=9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("strategy", "said"), [("no", "none"), ("epoch", "one an epoch"), ("best", "the best")])
+def test_checkpoints_are_said_in_words(strategy, said, preview):
+    best = ("--load_best_model_at_end", "true", "--metric_for_best_model", "task") if strategy == "best" else ()
+    out = preview("--save_strategy", strategy, *best)
+    assert re.search(rf"checkpoints +│ {said} ", out) and "SaveStrategy" not in out
 
 
 def test_a_preview_refuses_what_the_engine_would(preview):

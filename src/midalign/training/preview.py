@@ -125,7 +125,8 @@ def _plan(training, sampler, measured, prepared, processes):
         limit = f", the last {training.save_total_limit} and the best kept" if training.save_total_limit else ""
         table.add_row("checkpoints", f"{-(-total // int(every)):,}{limit}")
     else:
-        table.add_row("checkpoints", str(training.save_strategy))
+        others = {"no": "none", "epoch": "one an epoch", "best": "the best"}
+        table.add_row("checkpoints", others[training.save_strategy.value])
     table.add_row("attn_implementation", ": ".join(prepared.attention))
     for key, (on, reason) in prepared.packed.items():
         table.add_row(key, "on" if on else f"off{f': {reason}' if reason else ''}")
