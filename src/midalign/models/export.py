@@ -48,6 +48,7 @@ def export(run, output, chats, dtype="bfloat16", batch_size=32, max_new_tokens=1
     of_cast = logits(model, tokenizer, sentences)
     model.generation_config.eos_token_id = stop_ids(model, tokenizer)
     try:
+        model.generation_config.eos_token_id = stop_ids(model, tokenizer)  # for those who generate with transformers
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         del model
