@@ -46,7 +46,7 @@ def preview_recipe(argv, gpu, engine, processes):
     batches = list(islice(iter(sampler), BATCHES))
     measured = _batches(batches, training, tokenizer, config, rows, pairs, prepared.packed)
     yield _plan(training, sampler, measured, prepared, processes)
-    yield _memory(estimate(config, model, training, measured["most tokens"], engine, processes), gpu)
+    yield _memory(estimate(config, model, training, *measured["most tokens"], engine, processes), gpu)
 
 
 def _row(tokenizer, row):
@@ -91,11 +91,13 @@ def _counts(rows, pairs, held_out):
 
 
 def _batches(batches, training, tokenizer, config, rows, pairs, packed):
-    """Means over the first micro-batches: tokens, padding, what packing saves, false negatives."""
+    """Sums over the first micro-batches: tokens, padding, what packing saves, false negatives; and the most tokens that
+    one pass of a task half and one chunk of a pair half compute.
+    """
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
     collate = partial(collate_task, pad=pad, hidden_size=config.get_text_config().hidden_size)
     on = {key: packs for key, (packs, _) in packed.items()}
-    sums, most = Counter(), 0
+    sums, most_task, most_pairs = Counter(), 0, 0
     for micro_batch in batches:
         task = [{key: rows[i][key] for key in ("input_ids", "labels")} for i in micro_batch.task]
         own = [pairs[i] for i in micro_batch.pairs]
@@ -104,14 +106,14 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
             width = len(task) * max(len(row["input_ids"]) for row in task)
             computed = collate(task)["input_ids"].numel() if on["share_prefix"] else width
             sums.update({"task halves": 1, "task tokens": tokens, "task computed": computed})
-            most = max(most, min(computed, training.task_tokens_per_batch or computed))
+            most_task = max(most_task, min(computed, training.task_tokens_per_batch or computed))
         if own:
             half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size)
             computed = [chunk["input_ids"].numel() for chunk in half["chunks"]]
             false = false_negatives(half["source_text"], half["target_text"]).sum().item()
             sums.update({"pair halves": 1, "padding": half["padding"], "false negatives": false})
-            most = max(most, *computed)
-    return {**sums, "most tokens": most}
+            most_pairs = max(most_pairs, *computed)
+    return {**sums, "most tokens": (most_task, most_pairs)}
 
 
 def _plan(training, sampler, measured, prepared, processes):
