@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 
 def _in_float32(function):
-    """Products of float32 tensors stay float32 where training runs under autocast, which would round them to bf16."""
+    """Products of float32 tensors stay float32 where a caller is under autocast, which would round them to bf16."""
 
     @functools.wraps(function)
     def call(first, *args, **kwargs):
