@@ -165,6 +165,17 @@ def test_a_resumed_run_reports_the_training_loss_of_the_whole_run(with_checkpoin
     assert 5 < train_loss[0] < 8  # ln(260) = 5.6 a token, and ln(4) = 1.4 a pair
 
 
+def test_a_template_without_a_system_role_trains_with_the_instruction_in_the_user_turn(recipe, tmp_path, capsys):
+    template = tmp_path / "model" / "chat_template.jinja"
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    path = recipe()
+    template.write_text(refusing + template.read_text())
+    assert run_midalign.main([str(path), "--task_system", "system"]) == 2
+    assert "refuses the messages: System role not supported; set task_system: auto" in capsys.readouterr().err
+    assert run_midalign.main([str(path)]) == 0
+    assert json.loads((tmp_path / "recipe" / "run.json").read_text())["chat"]["instruction"] == "user turn"
+
+
 DATED = (
     "{{ strftime_now('%d %b') }}"
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -321,6 +332,7 @@ def test_pairs_that_cannot_train_are_refused_before_any_weights_are_read(recipe,
         (["--align_data", "/no/pairs.jsonl"], "/no/pairs.jsonl: No such file"),
         (["--align_batch_size", "100000"], "do not fill a batch of align_batch_size=100000"),
         (["--max_length", "5"], "tokens, but max_length is 5"),
+        (["--task_system", "assistant"], "task_system: found 'assistant'"),
         (["--output_dir", "/dev/null/x"], "output_dir /dev/null/x: Not a directory"),
         (["--report_to", "comet_ml"], "comet"),
         (["--resume_from_checkpoint", "true"], "holds no checkpoint to resume from"),

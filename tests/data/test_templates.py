@@ -237,6 +237,9 @@ def test_a_template_that_writes_eos_behind_its_end_of_turn_keeps_that_eos():
     tokenizer = fitted(phi3)
     assert tokenizer.eos_token == "<|endoftext|>" and end_of_turn(tokenizer).text == "<|im_end|>"
     assert trained(tokenizer) == "time: nine<|im_end|>\n<|endoftext|>"
+    model = make_speaker(tokenizer)
+    assert stop_ids(model, tokenizer) == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    assert generate(model, tokenizer, [ASKED], 1, 24) == ["time: nine"]
 
 
 @pytest.mark.parametrize(
@@ -251,8 +254,10 @@ def test_a_template_that_writes_eos_behind_its_end_of_turn_keeps_that_eos():
 def test_an_end_that_is_plain_text_ends_answers_in_both_programs(template, text, rows, task):
     tokenizer = fitted(template)
     assert end_of_turn(tokenizer) == End(None, text)
-    model = make_speaker(tokenizer)
-    texts = generate(model, tokenizer, [massive.messages(row) for row in rows[1]], 2, 24)
+    model, passes = make_speaker(tokenizer), []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    texts = generate(model, tokenizer, [massive.messages(row) for row in rows[1]], 5, 24)
+    assert len(passes) <= 12  # the shared prompt, and no more tokens than answer and end have
     _, _, until, answers = by_lm_eval(task, model, tokenizer)
     assert texts == ["time: nine"] * 5 == [answers[row["utt"]] for row in rows[1]]
     assert until[0] == text
