@@ -74,7 +74,15 @@ def test_a_smaller_loss_is_better_and_a_higher_retrieval_is_better(read):
     assert read(keep + "metric_for_best_model: retrieval_at_1\n")[1].greater_is_better is True
 
 
+def test_the_length_on_the_command_line_wins_over_the_recipe_s(read):
+    assert read("max_steps: 300\n", "--num_train_epochs", "2")[1].max_steps == -1
+    assert read("num_train_epochs: 2\n", "--max_steps=7")[1].max_steps == 7
+    assert read("max_steps: 300\n", "--num-train-epochs=2")[1].num_train_epochs == 2
+
+
 MISTAKES = [
+    ("max_steps: 3\nnum_train_epochs: 2\n", (), "num_train_epochs and max_steps are both set"),
+    ("", ("--max_steps", "3", "--num_train_epochs=2"), "num_train_epochs and max_steps are both set"),
     ("align_lyer: 3\n", (), "unknown key align_lyer; did you mean align_layer?"),
     ("xyz: 3\n", (), "unknown key xyz; see recipes/README.md"),
     ("", ("--align_layr", "3"), "unknown key align_layr; did you mean align_layer?"),

@@ -2,14 +2,16 @@
 
 import json
 import shutil
+import time
 
 import datasets
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 import run_midalign
 from midalign.data import templates
+from midalign.training import job
 from midalign.training.resume import Resumable
 
 
@@ -24,16 +26,70 @@ def test_a_recipe_ends_in_an_adapter_a_log_of_both_losses_and_scores(recipe, tmp
     assert before["step"] == 0 and {f"eval_retrieval_at_1_{lang}" for lang in ("de", "tr", "ru")} <= before.keys()
 
 
-def test_the_baseline_recipe_is_run_once_and_stands_beside_the_scores(recipe, tmp_path, capsys):
+@pytest.fixture
+def compared(recipe, tmp_path):
+    """compared(*options) -> exit code of a run of three seconds beside its baseline, which writes to tmp_path/sft."""
     baseline = recipe("align_schedule: sft\n", name="sft")
     own = recipe(f"baseline_recipe: {baseline}\n")
-    assert run_midalign.main([str(own)]) == 0
+
+    def run(*options, out="recipe"):
+        return run_midalign.main([str(own), "--output_dir", str(tmp_path / out), *options])
+
+    return run
+
+
+def scored(folder):
+    """When the scores of a run were written."""
+    return (folder / "scores.json").stat().st_mtime_ns
+
+
+def test_the_baseline_recipe_is_run_once_and_stands_beside_the_scores(compared, tmp_path, capsys):
+    assert compared() == 0
     assert "without" in capsys.readouterr().out
-    first = (tmp_path / "sft" / "scores.json").stat().st_mtime_ns
-    assert run_midalign.main([str(own)]) == 0
-    assert (tmp_path / "sft" / "scores.json").stat().st_mtime_ns == first
-    assert run_midalign.main([str(own), "--seed", "7"]) == 0  # another seed is another baseline
-    assert (tmp_path / "sft" / "scores.json").stat().st_mtime_ns > first
+    first = scored(tmp_path / "sft")
+    assert compared() == 0  # the same run in the same folder
+    assert scored(tmp_path / "sft") == first
+    assert compared("--align_weight", "0.5", out="weight") == 0  # another alignment has the same baseline
+    assert scored(tmp_path / "sft") == first
+    assert compared("--seed", "7", out="seven") == 0  # another seed has another, which leaves the first where it is
+    assert scored(tmp_path / "sft") == first
+    (beside,) = tmp_path.glob("sft-*")
+    assert json.loads((beside / "run.json").read_text())["recipe"]["seed"] == 7
+    assert json.loads((beside / "run.json").read_text())["recipe"]["output_dir"] == str(beside)
+
+
+@pytest.mark.parametrize("what", ["test rows", "weights"])
+def test_scores_of_other_test_rows_or_weights_are_not_taken(what, compared, tmp_path, monkeypatch):
+    assert compared() == 0
+    first = scored(tmp_path / "sft")
+    if what == "weights":
+        file = tmp_path / "model" / "model.safetensors"
+        weights = load_file(file)
+        weights["lm_head.weight"][0] += 1
+        save_file(weights, file, metadata={"format": "pt"})
+    else:
+        original = job.read_locales
+
+        def others(*arguments):
+            rows = original(*arguments)
+            return [rows[0] | {"annot_utt": rows[0]["utt"]}, *rows[1:]]
+
+        monkeypatch.setattr(job, "read_locales", others)
+    assert compared(out="again") == 0
+    assert scored(tmp_path / "sft") > first
+
+
+def test_the_minutes_of_a_run_are_its_own(compared, tmp_path, monkeypatch):
+    original = job._baseline_scores
+
+    def slow(plan):
+        scores = original(plan)
+        monkeypatch.setattr(time, "time", lambda now=time.time: now() + 3600)
+        return scores
+
+    monkeypatch.setattr(job, "_baseline_scores", slow)
+    assert compared() == 0
+    assert json.loads((tmp_path / "recipe" / "run.json").read_text())["seconds"] < 600
 
 
 def test_test_rows_that_cannot_be_answered_stop_a_run_before_it_trains(recipe, tmp_path, capsys):
@@ -71,31 +127,53 @@ def test_full_fine_tuning_saves_a_whole_model(recipe, tmp_path):
     assert (tmp_path / "recipe" / "model.safetensors").exists()
 
 
-def test_overrides_reach_the_baseline_except_those_of_the_alignment(recipe, tmp_path):
-    baseline = recipe("align_schedule: sft\n", name="sft")
-    own = recipe(f"baseline_recipe: {baseline}\n")
-    assert run_midalign.main([str(own), "--max_steps=1", "--align_weight", "0.5", "--task_rows", "8"]) == 0
-    given = json.loads((tmp_path / "sft" / "scores.json").read_text())["recipe"]
-    assert given[1:] == ["--seed", "42", "--max_steps=1", "--task_rows", "8"]
+def test_overrides_reach_the_baseline_except_those_of_the_alignment(compared, tmp_path):
+    assert compared("--max_steps=1", "--align_weight", "0.5", "--task_rows", "8", "--pack_pairs", "false") == 0
+    found = json.loads((tmp_path / "sft" / "run.json").read_text())["recipe"]
+    assert (found["max_steps"], found["task_rows"], found["align_weight"], found["pack_pairs"]) == (1, 8, 1.0, None)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("change", "message"),
     [
-        ("baseline_recipe: {self}\n", "names a baseline of its own"),
-        ("baseline_recipe: {twin}\n", "writes to the same output_dir"),
-        ("baseline_recipe: {fewer}\n", "make them equal"),
-        ("baseline_recipe: /no/such.yaml\n", "No such file"),
+        ("baseline_recipe: {folder}/recipe.yaml\n", "names a baseline of its own"),
+        ("output_dir: {folder}/recipe\n", "writes to the same output_dir"),
+        ("score_languages: [en-US]\n", "score_languages is ['en-US'] there and ['en-US', 'ru-RU'] here"),
+        ("score_rows: 1\n", "score_rows is 1 there and 2 here"),
+        ("max_steps: 3\n", "max_steps is 3 there and 2 here"),
+        ("learning_rate: 0.5\n", "learning_rate is 0.5 there and 2e-05 here"),
+        ("seed: 7\n", "seed is 7 there and 42 here"),
+        ("task_rows: 15\n", "task_rows is 15 there and 16 here; the training rows of the task are others"),
+        ("task_languages: [de-DE]\n", "task_languages is ['de-DE'] there and ['en-US'] here"),
+        ("use_peft: false\n", "use_peft is False there and True here"),
+        ("lora_r: 8\n", "lora_r is 8 there and 4 here"),
+        ("per_device_train_batch_size: 4\n", "a step holds 4 task rows there and 2 here"),
+        ("gradient_accumulation_steps: 3\n", "a step holds 6 task rows there and 2 here"),
+        ("weight_decay: 0.1\n", "weight_decay is 0.1 there and 0.0 here"),
+        ("share_prefix: false\n", "share_prefix is False there and None here"),
+        ("max_steps: 4\nseed: 8\n", "max_steps is 4 there and 2 here; seed is 8 there and 42 here"),
     ],
 )
-def test_a_baseline_that_does_not_compare_is_refused_before_training(line, message, recipe, tmp_path, capsys):
-    twin = tmp_path / "twin.yaml"
-    twin.write_text(recipe("align_schedule: sft\n").read_text())
-    fewer = recipe("align_schedule: sft\n", name="fewer")
-    fewer.write_text(fewer.read_text().replace("[en-US, ru-RU]", "[en-US]"))
-    own = recipe(line.format(self=tmp_path / "recipe.yaml", twin=twin, fewer=fewer))
-    assert run_midalign.main([str(own)]) == 2
+def test_a_baseline_that_does_not_compare_is_refused_before_training(change, message, recipe, tmp_path, capsys):
+    change = change.format(folder=tmp_path)
+    baseline = recipe("align_schedule: sft\n", name="sft")
+    keys = tuple(line.split(":")[0] + ":" for line in change.splitlines())
+    kept = [line for line in baseline.read_text().splitlines() if not line.startswith(keys)]
+    baseline.write_text("\n".join([*kept, change]))
+    assert run_midalign.main([str(recipe(f"baseline_recipe: {baseline}\n"))]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "sft" / "trainer_state.json").exists()
+
+
+def test_a_baseline_may_differ_in_what_changes_no_score(recipe, tmp_path):
+    baseline = recipe("align_schedule: sft\nsave_total_limit: 3\nrun_name: other\nhub_revision: x\n", name="sft")
+    baseline.write_text(baseline.read_text().replace("logging_steps: 1", "logging_steps: 2"))
+    assert run_midalign.main([str(recipe(f"baseline_recipe: {baseline}\n"))]) == 0
+
+
+def test_a_baseline_recipe_that_is_not_there_is_named(recipe, capsys):
+    assert run_midalign.main([str(recipe("baseline_recipe: /no/such.yaml\n"))]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -29,3 +29,15 @@ class NoSignalError(MidalignError):
     """The alignment loss teaches nothing."""
 
     exit_code = 5
+
+
+class WriteError(MidalignError):
+    """What a run has made could not be written, or not be sent."""
+
+    exit_code = 6
+
+
+class StoppedError(MidalignError):
+    """Somebody has pressed Ctrl-C."""
+
+    exit_code = 130

@@ -68,9 +68,10 @@ def read_recipe(argv):
     recipe = Path(argv.pop(0)) if argv and not argv[0].startswith("--") else None
     parser = _Parser(HOLDERS, allow_abbrev=False)
     types = {key: kind for holder in HOLDERS for key, kind in get_type_hints(holder).items() if key in _keys(holder)}
-    values, overrides = read_yaml(recipe) if recipe else {}, _overrides(argv)
+    values, overrides = read_yaml(recipe) if recipe else {}, overrides_of(argv)
     for key in [*values, *overrides]:
         _check_key(key, types)
+    _settle_length(values, overrides)
     tokens = [token for key, value in values.items() for token in _tokens(key, value, types[key])]
     for key, text in ((key, text) for key, texts in overrides.items() for text in texts):
         _check_text(key, text, types[key])
@@ -87,6 +88,16 @@ def read_recipe(argv):
     check(data, training, model, given={*values, *overrides})
     require_compatible(training, model, engine_of(training))
     return data, training, model
+
+
+def _settle_length(values, overrides):
+    """Of num_train_epochs and max_steps one counts, in transformers always max_steps: the one on the command line."""
+    both = {"num_train_epochs", "max_steps"}
+    for given in (overrides, values):
+        if both <= given.keys():
+            raise InputError("num_train_epochs and max_steps are both set, and only one counts; delete one of them.")
+    if "num_train_epochs" in overrides:
+        values.pop("max_steps", None)
 
 
 class _Parser(HfArgumentParser):
@@ -109,7 +120,7 @@ def _keys(holder):
     return {field.name for field in fields(holder) if field.init}
 
 
-def _overrides(argv):
+def overrides_of(argv):
     """{key: its texts} of a command line."""
     found, texts = {}, []
     for token in argv:

@@ -11,6 +11,11 @@ INVISIBLE = re.compile(
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+SECRETS = (
+    (re.compile(r"(\w://)[^/\s@]+@"), r"\1***@"),  # who one is, in an address
+    (re.compile(r"([?&][\w-]*(?:token|key|secret|password|signature)=)[^&\s]+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
+)
 MARKS = re.compile(r"([\\`*\[\]|])")
 
 
@@ -57,3 +62,10 @@ def harmless(text):
 def in_markdown(name):
     """A name of others as plain text of a Markdown document: one line, no tag, link, code or column."""
     return MARKS.sub(r"\\\1", escape(shown(name, most=200), quote=False))
+
+
+def without_secrets(text):
+    """A text without what looks like a secret: a name and password in an address, a token of the hub."""
+    for pattern, shown_instead in SECRETS:
+        text = pattern.sub(shown_instead, text)
+    return text

@@ -162,15 +162,16 @@ def fingerprint(run):
     """
     return {
         "model": run.path,
-        "files": _hash(run.path, run.model.model_revision),
-        "adapter": _hash(run.adapter, None) if run.adapter else None,
-        "tokenizer": _hash(run.tokenizer, run.model.model_revision),
+        "files": hash_of(run.path, run.model.model_revision),
+        "adapter": hash_of(run.adapter, None) if run.adapter else None,
+        "tokenizer": hash_of(run.tokenizer, run.model.model_revision),
         "dtype": str(run.model.dtype),
         "bits": 4 if run.model.load_in_4bit else 8 if run.model.load_in_8bit else None,
     }
 
 
-def _hash(path, revision):
+def hash_of(path, revision):
+    """The sha256 of a folder's weights, configuration and tokenizer; the commit of a hub model."""
     folder = Path(path)
     if not folder.is_dir():
         return model_commit(path, revision)

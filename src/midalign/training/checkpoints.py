@@ -111,7 +111,7 @@ def by_step(output_dir):
 
 def tear(folder, content=True):
     """What is wrong with a checkpoint, or None when it is whole.   content: also of its files, not of sizes alone."""
-    found = _read_seal(folder)
+    found = read_seal(folder)
     if found is None:
         return f"it has no readable {SEAL}"
     sealed = found.get("crc32", {})  # none in seals of older versions
@@ -146,7 +146,7 @@ def unfit(folder):
     """Why a run cannot go on from a checkpoint, or None: it is torn, or the best one, to end with, is."""
     folder = Path(folder)
     missing = tear(folder)
-    if missing or not _read_seal(folder)["recipe"].get("load_best_model_at_end"):
+    if missing or not read_seal(folder)["recipe"].get("load_best_model_at_end"):
         return missing
     try:
         state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
@@ -159,12 +159,12 @@ def unfit(folder):
 
 def sealed_day(folder):
     """The date in the prompts of the run that wrote a checkpoint, ISO; None where they have none, or without a seal."""
-    return (_read_seal(folder) or {}).get("chat", {}).get("date")
+    return (read_seal(folder) or {}).get("chat", {}).get("date")
 
 
 def require_same(folder, made_from):
     """Raises InputError with every difference between what a checkpoint was made from and what goes on from it."""
-    before = _read_seal(folder)
+    before = read_seal(folder)
     if before is None:
         raise InputError(f"{folder} has no readable {SEAL}; go on from a checkpoint that this program wrote.")
     if "engine" not in before:
@@ -175,21 +175,26 @@ def require_same(folder, made_from):
             f"{folder} was written by {was[0]} on {was[1]} processes and only goes on there, found {now[0]} on "
             f"{now[1]}; launch it as before, or start anew without resume_from_checkpoint."
         )
+    changed = differences(before, made_from)
+    if changed:
+        raise InputError(
+            f"{folder} belongs to another run: {'; '.join(changed)}. Undo the change, or start anew in another "
+            "output_dir without resume_from_checkpoint."
+        )
+
+
+def differences(before, made_from):
+    """What two runs were made from, where it differs and is not `FREE`: sentences."""
     after = json.loads(json.dumps(made_from))  # as it reads after a round trip
-    differences = [
+    return [
         f"{key} was {before[part][key]!r}, is {after[part][key]!r}"
         for part in PARTS
         for key in sorted(before[part].keys() & after[part].keys() - FREE)
         if before[part][key] != after[part][key]
     ]
-    if differences:
-        raise InputError(
-            f"{folder} belongs to another run: {'; '.join(differences)}. Undo the change, or start anew in another "
-            "output_dir without resume_from_checkpoint."
-        )
 
 
-def _read_seal(folder):
+def read_seal(folder):
     """The content of a seal, or None for one that this program has not written, or that was changed since.
 
     Older ones have no name, no crc32 and no crc32_of_this, the oldest no step, engine and processes.
@@ -210,7 +215,7 @@ def _read_seal(folder):
 
 def _is_own(folder):
     """Whether a checkpoint was sealed under the name it has. Seals of older versions do not say."""
-    found = _read_seal(folder)
+    found = read_seal(folder)
     return found is not None and found.get("name", folder.name) == folder.name
 
 

@@ -1,10 +1,13 @@
 """Recipe -> train -> save -> score."""
 
-import json
 import logging
+import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
 from transformers import GenerationConfig
 from trl import get_peft_config
 
@@ -13,23 +16,45 @@ from midalign.console import console
 from midalign.data.checks import Sieve
 from midalign.data.streams import read_locales
 from midalign.data.templates import chat_record
-from midalign.errors import InputError
+from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
 from midalign.languages import language_of
 from midalign.models.loading import load_model, model_commit
 from midalign.recipe import read_recipe
-from midalign.training.baseline import SCORES, as_given, baseline_argv, kept_scores
+from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
 from midalign.training.checkpoints import newest_whole, require_room, require_same, sealed_day, unfit
 from midalign.training.engines import engine_around
+from midalign.training.folder import go_on, held, taken, writing
 from midalign.training.guards import is_out_of_memory, out_of_memory
 from midalign.training.optimizer import check_optimizer
-from midalign.training.prepare import prepare
-from midalign.training.record import data_record, environment, resolved, step_record, write_record
+from midalign.training.prepare import Prepared, prepare
+from midalign.training.record import (
+    data_record,
+    environment,
+    resolved,
+    sha256,
+    step_record,
+    write_record,
+    write_whole,
+)
 from midalign.training.trainer import MidAlignTrainer
 
 LEFT_OUT = "left_out.txt"
 logger = logging.getLogger("midalign")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that could start: nothing of it is written yet."""
+
+    recipe: tuple  # DataConfig, MidAlignConfig, ModelConfig
+    prepared: Prepared
+    made_from: dict  # for checkpoints and the record; JSON
+    tests: dict  # locale: rows to score
+    tests_sha256: str
+    key: str | None  # see `baseline.run_key`; None where nothing is scored
+    seconds: float  # that it took
 
 
 def run(argv, show=True):
@@ -37,47 +62,99 @@ def run(argv, show=True):
 
     argv: as `read_recipe` takes it.   show: print the scores as a table.   Raises MidalignError.
     """
-    started = time.time()
-    recipe = data, training, model = read_recipe(argv)
-    given = as_given(argv)  # now: the file may be edited while this runs
+    recipe = data, training, _ = read_recipe(argv)
     check_optimizer(training)
-    compared = baseline_argv(argv, data, training)
-    _make_folder(training.output_dir)
-    require_room(training.output_dir)
-    checkpoint = _checkpoint(training)
-    day = sealed_day(checkpoint) if checkpoint else None
-    prepared = prepare(data, training, model, data.on_bad_row, held_out=training.eval_strategy != "no", day=day)
-    made_from = _made_from(recipe, prepared)
-    if checkpoint:
-        require_same(checkpoint, made_from)
-        training.eval_on_start = False  # it has been
-    if training.process_index == 0 and prepared.left_out:
-        Path(training.output_dir, LEFT_OUT).write_text("\n".join(prepared.left_out) + "\n", encoding="utf-8")
-    tests = _test_rows(data)
-    if tests:
-        require_scorable(prepared.config, prepared.tokenizer, tests)
-    baseline = _scores_of(compared) if compared else None
-    trainer = _trainer(recipe, prepared, made_from)
-    scores = _train(trainer, checkpoint, tests)
-    if trainer.is_world_process_zero():
-        come_out = {"resumed_from": checkpoint, "scores": scores, "seconds": round(time.time() - started, 1)}
-        _write(trainer, recipe, prepared, {"given": given, **come_out})
-        if scores and show:
-            console().print(_table(data, training, prepared.pairs, scores, baseline))
+    compared = read_baseline(argv, data, training)
+    _reach_hub(training)
+    with held(training) as folder:
+        require_room(training.output_dir)
+        checkpoint = _checkpoint(training)
+        day = sealed_day(checkpoint) if checkpoint else None
+        plan = _plan(recipe, day)
+        other = _plan(compared, day) if compared else None
+        if other:
+            both = ((one.made_from, one.tests_sha256) for one in (other, plan))
+            require_comparable(data.baseline_recipe, *both)
+        if checkpoint:
+            require_same(checkpoint, plan.made_from)
+        if folder:
+            folder.claim(plan.made_from, checkpoint)
+        baseline = _baseline_scores(other) if other else None
+        scores = _carry_out(plan, checkpoint)
+        if show and scores and folder:
+            console().print(_table(data, training, plan.prepared.pairs, scores, baseline))
     return scores
 
 
-def _scores_of(argv):
-    """The scores of exactly this command line: those on disk, or of a run that is made now."""
-    scores = kept_scores(argv)
-    return run(argv, show=False) if scores is None else scores
-
-
-def _make_folder(path):
+def _reach_hub(training):
+    """Look before training whether push_to_hub can work; its token goes where no file of the run takes it from."""
+    if training.hub_token:
+        os.environ["HF_TOKEN"], training.hub_token = training.hub_token, None
+    if not training.push_to_hub or training.process_index:
+        return
     try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output_dir {path}: {error.strerror}; name a folder that can be written.") from error
+        HfApi().whoami()
+    except Exception as error:  # a dozen types, of three packages
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"push_to_hub: the hub cannot be reached or does not know the token ({reason}); log in with `hf auth "
+            "login`, or delete push_to_hub and send the folder afterwards."
+        ) from error
+
+
+def _plan(recipe, day):
+    """Read, check and hash everything that a run is made from, but the weights.   day: see `prepare`.
+
+    Raises InputError.
+    """
+    started = time.time()
+    data, training, model = recipe
+    prepared = prepare(data, training, model, data.on_bad_row, held_out=training.eval_strategy != "no", day=day)
+    streams = (prepared.task, prepared.pairs, prepared.held_out_task, prepared.held_out_pairs)
+    made_from = {
+        "recipe": resolved(*recipe),
+        "data": data_record(*streams),
+        "step": step_record(training, training.world_size),
+        "chat": chat_record(prepared.tokenizer),
+        "engine": engine_of(training),
+        "processes": training.world_size,
+    }
+    tests, key = _test_rows(data), None
+    content = [{key: row[key] for key in row if key != "place"} for own in tests.values() for row in own]
+    if tests:
+        require_scorable(prepared.config, prepared.tokenizer, tests)
+        key = run_key(made_from, sha256(content), prepared.path, model.model_revision)
+    return Plan(recipe, prepared, made_from, tests, sha256(content), key, time.time() - started)
+
+
+def _baseline_scores(plan):
+    """The scores of exactly this run: those that it has left, or of a run that is made now.
+
+    It goes to its own output_dir, or where that holds another run (another seed, say) beside it.
+    """
+    _, training, _ = plan.recipe
+    own, beside = training.output_dir, f"{training.output_dir.rstrip('/')}-{plan.key[:8]}"
+    for path in (own, beside):
+        scores = kept_scores(path, plan.key)
+        if scores is not None:
+            return scores
+    resumable = [path for path in (own, beside) if _goes_on(path, plan.made_from)]
+    free = resumable or [path for path in (own, beside) if not taken(path, plan.made_from)] or [beside]
+    training.output_dir = plan.made_from["recipe"]["output_dir"] = free[0]
+    with held(training) as folder:
+        checkpoint = newest_whole(free[0])[0] if resumable else None
+        if folder:
+            folder.claim(plan.made_from, checkpoint)
+        return _carry_out(plan, checkpoint)
+
+
+def _goes_on(path, made_from):
+    newest, _ = newest_whole(path)
+    try:
+        require_same(newest, made_from)
+    except (InputError, TypeError):  # of another run, or none
+        return False
+    return True
 
 
 def _checkpoint(training):
@@ -98,19 +175,6 @@ def _checkpoint(training):
     return newest
 
 
-def _made_from(recipe, prepared):
-    """What the weights of this run are made from, for its checkpoints and its record; JSON."""
-    _, training, _ = recipe
-    return {
-        "recipe": resolved(*recipe),
-        "data": data_record(prepared.task, prepared.pairs),
-        "step": step_record(training, training.world_size),
-        "chat": chat_record(prepared.tokenizer),
-        "engine": engine_of(training),
-        "processes": training.world_size,
-    }
-
-
 def _test_rows(data):
     """{locale: rows} of score_languages. Raises InputError."""
     sieve = Sieve(data.on_bad_row)
@@ -121,12 +185,48 @@ def _test_rows(data):
     return rows
 
 
-def _trainer(recipe, prepared, made_from):
+def _carry_out(plan, checkpoint):
+    """Train, save, score and record; returns the scores by locale.   checkpoint: to go on from, or None."""
+    started = time.time()
+    training = plan.recipe[1]
+    if training.process_index == 0 and plan.prepared.left_out:
+        write_whole(Path(training.output_dir, LEFT_OUT), "\n".join(plan.prepared.left_out) + "\n")
+    if checkpoint:
+        training.eval_on_start = False  # it has been
+    trainer = _trainer(plan)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        with writing(training.output_dir):
+            trainer.save_model(_internal_call=True)  # without sending it: the card is yet to come
+            trainer.save_state()
+        scores = score_locales(trainer.model, trainer.processing_class, plan.tests) if plan.tests else {}
+        seconds = round(plan.seconds + time.time() - started, 1)
+        if trainer.is_world_process_zero():
+            with writing(training.output_dir):
+                if plan.recipe[2].use_peft:  # PEFT writes none: who serves the adapter is to stop where its answers end
+                    stop = stop_ids(trainer.model, plan.prepared.tokenizer)
+                    GenerationConfig(eos_token_id=stop).save_pretrained(training.output_dir)
+                write_record(training.output_dir, _record(trainer, plan, checkpoint, scores, seconds))
+                if scores:
+                    keep_scores(training.output_dir, plan.key, scores)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(training) from error
+        raise
+    except KeyboardInterrupt as error:
+        raise StoppedError(f"stopped; {go_on(training.output_dir)}.") from error
+    if training.push_to_hub:
+        _push(trainer)
+    return scores
+
+
+def _trainer(plan):
     """The trainer of this run, with its weights. Raises InputError and OutOfMemoryError."""
-    _, training, model = recipe
+    _, training, model = plan.recipe
+    prepared = plan.prepared
     if training.process_index == 0:
         counts = f"{len(prepared.task):,} task rows, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
-        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, made_from["step"]["holds"])
+        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, plan.made_from["step"]["holds"])
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     try:
@@ -140,52 +240,48 @@ def _trainer(recipe, prepared, made_from):
             processing_class=prepared.tokenizer,
             peft_config=get_peft_config(model),
         )
-    except (ValueError, RuntimeError, ImportError) as error:  # a setting that TRL, PEFT or a logger refuses
+    except (
+        ValueError,
+        RuntimeError,
+        ImportError,
+        HfHubHTTPError,
+    ) as error:  # what TRL, PEFT, a logger or the hub refuses
         if is_out_of_memory(error):
             raise out_of_memory(training) from error
         raise InputError(" ".join(str(error).split())) from error
-    trainer.made_from = made_from
+    trainer.made_from = plan.made_from
     return trainer
 
 
-def _train(trainer, checkpoint, tests):
-    """Train, save and score; returns the scores by locale.   tests: {locale: rows}.   Raises MidalignError."""
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-        trainer.save_model()
-        trainer.save_state()
-        return score_locales(trainer.model, trainer.processing_class, tests) if tests else {}
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise out_of_memory(trainer.args) from error
-        raise
-
-
-def _write(trainer, recipe, prepared, come_out):
-    """What the output folder holds beside the weights: record, model card, scores.
-
-    come_out: given, resumed_from, scores and seconds of the run.
-    """
-    data, training, model = recipe
-    folder, made_from = Path(training.output_dir), trainer.made_from
+def _record(trainer, plan, checkpoint, scores, seconds):
+    """What the run was, for run.json and the model card; JSON."""
+    data, _, model = plan.recipe
+    path, made_from = plan.prepared.path, plan.made_from
     spoken = {language_of(locale) for locale in data.task_languages} | made_from["data"]["pairs"].keys()
-    record = {
+    return {
         **made_from,
         **environment(),
-        **come_out,
-        "model": {"name": prepared.path, "commit": model_commit(prepared.path, model.model_revision)},
+        "model": {"name": path, "commit": model_commit(path, model.model_revision)},
         "languages": sorted(spoken),
         "engine": engine_around(trainer.model_wrapped),
         "steps": trainer.state.global_step,
-        "left_out": len(prepared.left_out),
+        "resumed_from": checkpoint,
+        "left_out": len(plan.prepared.left_out),
         "metrics": trainer.state.log_history[-3:],
+        "scores": scores,
+        "seconds": seconds,
     }
-    if model.use_peft:  # PEFT writes none: who merges or serves the adapter is to stop where its answers end
-        GenerationConfig(eos_token_id=stop_ids(trainer.model, prepared.tokenizer)).save_pretrained(folder)
-    write_record(folder, record)
-    if come_out["scores"]:
-        kept = {"scores": come_out["scores"], "recipe": come_out["given"]}
-        (folder / SCORES).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+
+
+def _push(trainer):
+    try:
+        trainer.push_to_hub()
+    except Exception as error:  # a dozen types, of three packages
+        folder, reason = trainer.args.output_dir, " ".join(str(error).split())
+        raise WriteError(
+            f"the run is done and saved in {folder}, but the hub did not take it: {reason}; send the folder with "
+            f"`hf upload REPOSITORY {folder}`."
+        ) from error
 
 
 def _table(data, training, pairs, scores, baseline):

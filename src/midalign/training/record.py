@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections import Counter
 from dataclasses import asdict
@@ -12,29 +13,54 @@ from pathlib import Path
 
 import jinja2
 import torch
+import yaml
+
+from midalign.texts import in_markdown, without_secrets
 
 RECORD, CARD = "run.json", "README.md"
 PACKAGES = ("midalign", "trl", "transformers", "peft", "accelerate", "datasets", "torch", "tokenizers")
 TEMPLATE = Path(__file__).with_name("card.md")
+SECRET = re.compile("(^|_)(token|password|passwd|secret|(api|access|private|secret)_?key|credentials?)$", re.IGNORECASE)
+
+
+def masked(value, key=""):
+    """JSON without secrets: values of keys that name one, and what looks like one in any text."""
+    if isinstance(value, dict):
+        return {name: masked(own, str(name)) for name, own in value.items()}
+    if isinstance(value, list):
+        return [masked(own, key) for own in value]
+    if not isinstance(value, str):
+        return value
+    return f"<{key.upper()}>" if SECRET.search(key) else without_secrets(value)
 
 
 def resolved(data, training, model):
-    """Every key of the recipe with the value it has, defaults included; JSON."""
+    """Every key of the recipe with the value it has, defaults included; JSON without secrets."""
     values = {**asdict(data), **training.to_dict(), **asdict(model)}
-    return json.loads(json.dumps(values, default=str, sort_keys=True))
+    return masked(json.loads(json.dumps(values, default=str, sort_keys=True)))
 
 
-def data_record(task, pairs):
-    """Counts and hashes of what is trained on, tokenised: equal hash, equal rows in equal order.
+def data_record(task, pairs, held_out_task=None, held_out_pairs=()):
+    """Counts and hashes of what is trained on and evaluated with, tokenised: equal hash, equal rows in equal order.
 
-    task: Dataset with input_ids and labels.   pairs: rows of `pair_rows`.
+    task, held_out_task: Datasets with input_ids and labels.   pairs, held_out_pairs: rows of `pair_rows`.
     """
     return {
         "task_rows": len(task),
-        "task_sha256": _sha256(task.select_columns(["input_ids", "labels"]).to_dict()),
+        "task_sha256": _rows_sha256(task),
+        "held_out_task_sha256": _rows_sha256(held_out_task) if held_out_task else None,
         "pairs": dict(sorted(Counter(pair["language"] for pair in pairs).items())),
-        "pairs_sha256": _sha256([[pair["source"], pair["target"], pair["language"]] for pair in pairs]),
+        "pairs_sha256": _pairs_sha256(pairs),
+        "held_out_pairs_sha256": _pairs_sha256(held_out_pairs),
     }
+
+
+def _rows_sha256(rows):
+    return sha256(rows.select_columns(["input_ids", "labels"]).to_dict())
+
+
+def _pairs_sha256(pairs):
+    return sha256([[pair["source"], pair["target"], pair["language"]] for pair in pairs])
 
 
 def step_record(args, processes):
@@ -51,10 +77,15 @@ def step_record(args, processes):
     if not args.align_gather_negatives and processes > 1:
         pairs += f" of {processes} processes"  # each draws its own
     schedules = {"sft": rows, "joint": f"{rows} and {pairs}", "alternate": f"{rows} or {pairs}, in turn"}
-    return {"holds": schedules.get(args.align_schedule, pairs)}
+    task_rows = 0 if args.align_schedule == "align_only" else args.per_device_train_batch_size
+    return {
+        "holds": schedules.get(args.align_schedule, pairs),
+        "task_rows": task_rows * args.gradient_accumulation_steps * processes,
+    }
 
 
-def _sha256(content):
+def sha256(content):
+    """Of JSON."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -67,6 +98,12 @@ def environment():
         "commit": _commit(),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "gpus": names, "cuda": torch.version.cuda},
     }
+
+
+def code_sha256():
+    """Of this program's own files, whatever has been committed."""
+    folder = Path(__file__).parents[1]
+    return sha256([[file.name, file.read_text(encoding="utf-8")] for file in sorted(folder.rglob("*.py"))])
 
 
 def _commit():
@@ -85,9 +122,37 @@ def _commit():
 
 
 def write_record(folder, record):
-    """run.json and the model card README.md into a folder; `record` is JSON."""
-    folder = Path(folder)
-    (folder / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    """run.json and the model card README.md into a folder, without secrets; `record` is JSON."""
+    folder, record = Path(folder), masked(record)
+    write_whole(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
+    write_whole(folder / CARD, card_of(record))
+
+
+def card_of(record):
+    """The model card: front matter by a YAML writer, and text of others as plain text."""
+    recipe = record["recipe"]
+    peft = bool(recipe["use_peft"])
+    front = {
+        "base_model": record["model"]["name"],
+        "library_name": "peft" if peft else "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["midalign", "trl", "sft", *(["lora"] if peft else [])],
+        "language": record["languages"],
+    }
+    place = (recipe["push_to_hub"] and recipe["hub_model_id"]) or recipe["output_dir"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    card = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(record=record, name=folder.name)
-    (folder / CARD).write_text(card, encoding="utf-8")
+    environment.filters["plain"] = lambda value: in_markdown(str(value))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        record=record,
+        place=place,
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000),
+        code=json.dumps(place),  # a string of JSON is one of Python
+    )
+
+
+def write_whole(path, text):
+    """Write a file that is whole or not there.   What UTF-8 cannot hold, half a character, is written as in JSON."""
+    path = Path(path)
+    new = path.with_name(f"_{path.name}")
+    new.write_bytes(text.encode("utf-8", "backslashreplace"))
+    os.replace(new, path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from midalign.errors import InputError
 from midalign.training import checkpoints
+from midalign.training.folder import writing
 
 
 class Resumable:
@@ -53,30 +54,37 @@ class Resumable:
 
     def _save_checkpoint(self, model, trial):
         run_dir = super()._get_output_dir(trial)
-        name = f"checkpoint-{self.state.global_step}"
-        final, staging = Path(run_dir, name), Path(run_dir, checkpoints.STAGING)
+        final, staging = Path(run_dir, f"checkpoint-{self.state.global_step}"), Path(run_dir, checkpoints.STAGING)
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
         self.accelerator.wait_for_everyone()
+        with writing(run_dir, staging):
+            self._write_checkpoint(model, trial, staging, final)
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(final))
+
+    def _write_checkpoint(self, model, trial, staging, final):
         self._staging = str(staging)
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self._staging = None
-        best = Path(run_dir, f"checkpoint-{self.state.best_global_step}")
+        best = final.with_name(f"checkpoint-{self.state.best_global_step}")
         if best == final or (self.state.best_global_step and best.is_dir()):
             self.state.best_model_checkpoint = str(best)
-        self._window_file(staging / name).write_text(json.dumps(self._window()), encoding="utf-8")
+        self._window_file(staging / final.name).write_text(json.dumps(self._window()), encoding="utf-8")
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            self.state.save_to_json(str(staging / name / "trainer_state.json"))  # with the best checkpoint's final name
-            checkpoints.seal(staging / name, self.made_from)
+            # with the best checkpoint's final name
+            self.state.save_to_json(str(staging / final.name / "trainer_state.json"))
+            checkpoints.seal(staging / final.name, self.made_from)
             checkpoints.place(staging, final)
             kept = filter(None, (final, self.state.best_model_checkpoint))
-            checkpoints.rotate(run_dir, self._save_total_limit, kept, staging)
+            checkpoints.rotate(final.parent, self._save_total_limit, kept, staging)
         self.accelerator.wait_for_everyone()
-        if self.args.push_to_hub:
-            super()._push_from_checkpoint(str(final))
+
+    def create_model_card(self, *args, **kwargs):
+        """Nothing: TRL would write its own over what stands there, at every checkpoint; ours is made at the end."""
 
     def _load_best_model(self):
         best = self.state.best_model_checkpoint
