@@ -101,9 +101,9 @@ def test_a_cast_is_measured_and_said(run, tmp_path):
     assert 1e-4 < record["logits"]["largest_gap"] / record["logits"]["largest_logit"] < 0.1
 
 
-def test_a_model_without_an_adapter_is_exported_too(base, tmp_path):
-    record = export(find_run(str(base)), tmp_path / "out", CHATS, "float32", max_new_tokens=4)
-    assert record["adapter"] is None and record["answers"]["equal"] == 1.0
+def test_a_model_without_an_adapter_is_exported_too_in_the_precision_that_it_had(base, tmp_path):
+    record = export(find_run(str(base)), tmp_path / "out", CHATS, max_new_tokens=4)
+    assert record["adapter"] is None and record["dtype"] == "float32" and record["answers"]["equal"] == 1.0
 
 
 def test_a_folder_that_is_not_the_run_is_not_left_behind(run, tmp_path, monkeypatch):

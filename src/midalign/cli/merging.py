@@ -138,7 +138,7 @@ def _print(output, rows, notes):
 def export(
     run: Annotated[str, typer.Argument(help="A trained recipe, an adapter folder, or a model.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the model.")],
-    dtype: Annotated[Dtype, typer.Option(help="Of the written weights.")] = Dtype.bfloat16,
+    dtype: Annotated[Dtype | None, typer.Option(help="Of the written weights; the base's own when unset.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Prompts that both answer.")] = 24,
     data: Annotated[str | None, typer.Option(help="Their rows; else the recipe's, else the embedded corpus.")] = None,
     locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
@@ -161,7 +161,7 @@ def export(
     script = gguf.find_converter(converter) if format is Format.gguf else None
     found = find_run(run)
     chats = _chats(found, data, locales, revision, rows)
-    record = export_run(found, output, chats, dtype.value, batch_size, max_new_tokens)
+    record = export_run(found, output, chats, dtype and dtype.value, batch_size, max_new_tokens)
     gap, largest = record["logits"]["largest_gap"], record["logits"]["largest_logit"]
     lines = [("largest difference of a logit", f"{gap:.1e} (the largest logit is {largest:.1f})")]
     if chats:

@@ -18,7 +18,7 @@ from midalign.errors import MidalignError
 from midalign.evaluation.generation import generate, stop_ids
 from midalign.models.adapters import server_notes
 from midalign.models.agreement import TOLERANCE, largest_gap, logits, sample_sentences
-from midalign.models.loading import load_model, load_tokenizer
+from midalign.models.loading import load_config, load_model, load_tokenizer
 from midalign.models.merged import new_folder
 from midalign.models.runs import load_run
 
@@ -26,14 +26,16 @@ RECORD = "export.json"
 SENTENCES = 12
 
 
-def export(run, output, chats, dtype="bfloat16", batch_size=32, max_new_tokens=128):
+def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
     """Write the model of a `runs.Run` to `output` as transformers and vLLM read it, with export.json.
 
-    chats: prompts that both answer, the run in float32 and the folder as written.   dtype: of the written weights.
+    chats: prompts that both answer, the run in float32 and the folder as written.
+    dtype: of the written weights; the base's own when None.
     Returns the record, JSON, with the share of equal answers and the largest gap of two logits.
     Raises MidalignError where the folder is not the run's model; then nothing is written.
     """
     output = new_folder(output)
+    dtype = dtype or str(load_config(run.path, run.model.model_revision).dtype or "float32").removeprefix("torch.")
     staging = output.with_name(output.name + ".incomplete")
     shutil.rmtree(staging, ignore_errors=True)
     sentences = sample_sentences(SENTENCES)
