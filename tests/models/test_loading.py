@@ -1,11 +1,15 @@
-"""Which attention a model computes with."""
+"""Where a model comes from, and which attention it computes with."""
+
+import time
 
 import pytest
+from huggingface_hub import constants
 from transformers import AutoConfig
 from trl import ModelConfig
 
+from midalign.errors import InputError
 from midalign.models import loading
-from midalign.models.loading import fastest_attention, load_model
+from midalign.models.loading import fastest_attention, load_config, load_model, look_for_hub
 
 
 @pytest.fixture
@@ -52,3 +56,14 @@ def test_what_the_recipe_asks_for_is_kept(flash_attention_installed):
 def test_a_model_without_sdpa_loads(requested, make_model, tmp_path):
     make_model(family="gemma2").save_pretrained(tmp_path)
     assert load_model(str(tmp_path), ModelConfig(attn_implementation=requested)).config._attn_implementation == "eager"
+
+
+def test_without_a_network_the_sentence_comes_at_once(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    look_for_hub.cache_clear()
+    began = time.monotonic()
+    with pytest.raises(InputError, match="no/such-model cannot be loaded: We couldn't connect"):
+        load_config("no/such-model", "main")
+    assert time.monotonic() - began < 10  # 23 s before
+    assert constants.HF_HUB_OFFLINE

@@ -1,7 +1,12 @@
 """Tokenizer, configuration and weights of the model that a recipe names."""
 
+from functools import cache
+from pathlib import Path
+
 import torch
 from accelerate import PartialState
+from huggingface_hub import constants
+from huggingface_hub.utils import get_session
 from peft import prepare_model_for_kbit_training
 from safetensors import SafetensorError
 from transformers import (
@@ -19,6 +24,7 @@ from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
 from midalign.models.weights import require_finite
 
+PATIENCE = 5  # seconds
 DEMO = "demo"  # as model_name_or_path: the embedded model
 AUTO = "auto"  # as attn_implementation: what is fastest
 
@@ -101,7 +107,20 @@ def fastest_attention(requested, config, packs, flash):
     return masked, "flash attention is not installed, or not for this model, device and precision"
 
 
+@cache
+def look_for_hub():
+    """One short look at the hub. Where it does not answer, the process goes on offline: what is cached is found, and
+    what is not fails at once instead of after six tries with growing pauses.
+    """
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+    except Exception:  # a dozen types of two packages, offline mode among them: each means that there is no hub
+        constants.HF_HUB_OFFLINE = True
+
+
 def _load(cls, path, revision, **kwargs):
+    if not Path(path).is_dir():
+        look_for_hub()
     try:
         return cls.from_pretrained(path, revision=revision, trust_remote_code=False, **kwargs)
     except (OSError, ValueError, ImportError, SafetensorError) as error:  # for a name, a file or a kernel
