@@ -278,7 +278,7 @@ def test_the_sentence_about_the_rows_comes_before_that_about_the_languages(lines
 
 def test_languages_without_pairs_are_told_with_what_was_left_out(refusal):
     error = refusal(pairs=["guten tag\tgood day"] * 4, recipe={"align_languages": ["de"], "on_bad_row": "skip"})
-    assert "has no pair that can be used; 4 rows are left out, the first because /pairs/p.jsonl line 1 is not" in error
+    assert "has no pair that can be used; rows left out: 4, the first because /pairs/p.jsonl line 1 is not" in error
 
 
 def test_training_rows_that_are_all_left_out_are_told(refusal):

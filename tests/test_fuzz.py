@@ -23,7 +23,7 @@ SHARED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixt
 
 def one_sentence(error):
     text = str(error.value)
-    assert text and "\n" not in text and "Traceback" not in text
+    assert text and text.isprintable() and len(text) < 3000 and "Traceback" not in text
 
 
 @given(st.text())
@@ -67,7 +67,7 @@ def test_any_object_is_a_pair_or_refused_in_one_sentence(tmp_path, record):
     try:
         (pair,) = read_pairs([str(file)])
     except InputError as error:
-        assert f"{file} line 1 " in str(error)
+        assert f"{file} line 1 " in str(error) and str(error).isprintable() and len(str(error)) < 3000
     else:
         assert pair["target_lang"] == "en" and pair["source"].strip() and pair["target"].strip()
 
@@ -81,7 +81,7 @@ def test_any_object_is_a_task_row_or_refused_in_one_sentence(tmp_path, record):
     file.write_text("\n".join(map(json.dumps, (good, record))), encoding="utf-8")
     with pytest.raises(InputError) as error:
         task_rows(str(tmp_path), "de-DE", "test", "main")
-    assert f"{file} line 2 " in str(error.value)
+    assert f"{file} line 2 " in str(error.value) and str(error.value).isprintable() and len(str(error.value)) < 3000
 
 
 KEYS = st.sampled_from(["align_layer", "seed", "use_cpu", "task_languages", "x"])

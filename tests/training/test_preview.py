@@ -111,3 +111,36 @@ def test_a_preview_shows_the_step_of_several_processes(preview):
     assert "4 task rows and 2 x 4 pairs of 2 processes (2 process(es))" in preview(
         extra="align_gather_negatives: false\n", engine="ddp", processes=2
     )
+
+
+def test_what_rows_say_cannot_reach_the_terminal(preview, tmp_path):
+    hostile = "licht \x1bc\u202e aus\r"
+    row = {"id": "1", "locale": "de-DE", "partition": "train", "utt": hostile, "annot_utt": hostile}
+    pair = {"source": hostile, "target": "light \x9b31m off", "source_lang": "de", "target_lang": "en"}
+    pairs = [pair | {"source": f"{i} {pair['source']}", "target": f"{i} {pair['target']}"} for i in range(9)]
+    (tmp_path / "rows" / "de-DE").mkdir(parents=True)
+    (tmp_path / "rows" / "de-DE" / "train.jsonl").write_text(json.dumps(row))
+    test = row | {"partition": "test", "utt": "aus", "annot_utt": "aus"}
+    (tmp_path / "rows" / "de-DE" / "test.jsonl").write_text(json.dumps(test))
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    data = (
+        "--task_data",
+        str(tmp_path / "rows"),
+        "--task_languages",
+        "de-DE",
+        "--align_data",
+        str(tmp_path / "p.jsonl"),
+    )
+    out = preview(
+        *data,
+        "--align_languages",
+        "de",
+        "--align_eval_languages",
+        "de",
+        "--score_languages",
+        "de-DE",
+        "--align_eval_pairs",
+        "2",
+    )
+    assert "licht \\x1bc" in out
+    assert all(line.isprintable() for line in out.split("\n"))

@@ -65,8 +65,8 @@ class Sieve:
         if self.left_out and not self.skip:
             self.settle()
         if self.left_out:
-            count = f"{len(self.left_out):,} rows are left out"
-            sentence = f"{sentence.removesuffix('.')}; {count}, the first because {self.left_out[0]}."
+            left = f"rows left out: {len(self.left_out):,}, the first because {self.left_out[0]}"
+            sentence = f"{sentence.removesuffix('.')}; {left}."
         raise InputError(sentence)
 
 
@@ -95,7 +95,7 @@ def task_problem(row, locale):
     try:
         pieces = segments(row["annot_utt"])
     except ValueError as error:
-        return f"has a bad annotation: {error}"
+        return f"has a bad annotation: {str(error).removesuffix('.')}"
     for slot, words in pieces:
         if slot is not None and slot not in SLOTS:
             return f"has slot {shown(slot)}, which MASSIVE does not know; use {', '.join(sorted(SLOTS))}"

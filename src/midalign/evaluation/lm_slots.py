@@ -17,6 +17,7 @@ from midalign.data.tokens import prompt_ids
 from midalign.errors import InputError
 from midalign.evaluation.generation import stop_ids
 from midalign.tasks.slots import massive, scoring
+from midalign.texts import quoted
 
 
 class SlotTask(ConfigurableTask):
@@ -74,9 +75,9 @@ def _ask(lm, tokenizer, chat, add_generation_prompt=True):
     )
     if add_generation_prompt and lm.tok_encode(text) != prompt_ids(tokenizer, chat):
         raise InputError(
-            f"lm_eval would tokenise the prompt of {chat[-1]['content']!r} otherwise than training did: it adds BOS or "
-            "EOS, or reads control tokens in that text; add `add_bos_token=False` to --model_args, or use midalign "
-            "evaluate."
+            f"lm_eval would tokenise the prompt of {quoted(chat[-1]['content'])} otherwise than training did: it adds "
+            "BOS or EOS, or reads control tokens in that text; add `add_bos_token=False` to --model_args, or use "
+            "midalign evaluate."
         )
     return text
 
