@@ -273,7 +273,8 @@ def test_a_run_that_goes_on_tomorrow_keeps_its_date(with_checkpoints, tmp_path, 
         hashes.append(record["data"]["task_sha256"])
         shutil.rmtree(out / "checkpoint-3")
     assert hashes[0] == hashes[1]
-    assert run_midalign.main([str(with_checkpoints)]) == 0  # anew, it is a run of its day
+    out = tmp_path / "anew"  # a run of its day
+    assert run_midalign.main([str(with_checkpoints), "--output_dir", str(out)]) == 0
     assert json.loads((out / "run.json").read_text())["chat"]["date"] == "2026-03-02"
     assert "01 Mar" not in (out / "chat_template.jinja").read_text()
 
