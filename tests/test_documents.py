@@ -36,5 +36,5 @@ def test_there_are_snippets():
 
 @pytest.mark.parametrize("code", SNIPPETS)
 def test_a_python_snippet_runs(code, names):
-    code = re.sub(r"^{%.*%}\n", "", code, flags=re.M).replace("{{ name }}", "adapter")  # of the model card's template
+    code = re.sub(r"{{ ?code ?}}", '"adapter"', re.sub(r"^{%.*%}\n", "", code, flags=re.M))  # of a card's template
     exec(compile(code, "snippet", "exec"), names)

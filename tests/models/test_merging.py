@@ -199,7 +199,7 @@ def test_origin_and_card_name_both_adapters(adapter, tmp_path):
     record = merged.merge(adapter("task"), adapter("align", 2), tmp_path / "out", weights=(1.0, 0.7))
     assert json.loads((tmp_path / "out" / "merge.json").read_text()) == record
     card = (tmp_path / "out" / "README.md").read_text()
-    assert str(tmp_path / "task") in card and "| 0.7 |" in card
+    assert "/task" in card and "| 0.7 |" in card and 'from_pretrained("out")' in card
     assert sorted(p.name for p in tmp_path.iterdir()) == ["align", "out", "task"]
 
 

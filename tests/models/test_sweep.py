@@ -32,7 +32,7 @@ def adapters(parrot, tmp_path):
 
 ROWS = {
     "en-US": [
-        {"id": "1", "locale": "en-US", "utt": "wake me please", "annot_utt": "wake me [time : nine] please"},
+        {"id": "1", "locale": "en-US", "utt": "wake me nine please", "annot_utt": "wake me [time : nine] please"},
         {"id": "2", "locale": "en-US", "utt": "what is today", "annot_utt": "what is today"},
     ]
 }

@@ -16,6 +16,7 @@ from midalign.models import merging
 from midalign.models.adapters import CONFIG, WEIGHTS, read_adapter, server_notes, write_adapter
 from midalign.models.agreement import TOLERANCE, gap_of_merged, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
+from midalign.texts import in_markdown
 
 ORIGIN, CARD = "merge.json", "README.md"
 TEMPLATE = Path(__file__).with_name("merged.md")
@@ -161,6 +162,11 @@ def _describe(folder, name, record):
         "tags": ["midalign", "lora", "merge"],
     }
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    card = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    text = card.render(record=record, name=name, front=yaml.safe_dump(front, sort_keys=False))
-    (folder / CARD).write_text(text, encoding="utf-8")
+    environment.filters["plain"] = lambda value: in_markdown(str(value))
+    card = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        record=record,
+        name=name,
+        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000),
+        code=json.dumps(name),  # a string of JSON is one of Python
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")
