@@ -27,7 +27,7 @@ def refusal(tmp_path, capsys):
         (out / name).write_text("of an earlier run")
 
     def run(text, *argv):
-        before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
+        before = contents(tmp_path)
         lines = [f"{key}: {value}" for key, value in BASE.items() if f"\n{key}:" not in f"\n{text}"]
         recipe = tmp_path / "recipe.yaml"
         recipe.write_text("\n".join(lines).replace("{folder}", str(tmp_path)) + f"\n{text}", encoding="utf-8")
@@ -39,11 +39,15 @@ def refusal(tmp_path, capsys):
         assert code == 2 and len(lines) == 1 and "Traceback" not in captured.err and not captured.out
         assert len(lines[0]) < 800 + len(str(tmp_path))
         recipe.unlink()
-        assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if path in before} == before
-        assert {path.name for path in out.rglob("*")} == {path.name for path in before if out in path.parents}
+        assert contents(tmp_path) == before
         return lines[0]
 
     return run
+
+
+def contents(folder):
+    """Every name below a folder, with what a file holds."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def laughs(depth):

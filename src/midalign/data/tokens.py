@@ -117,3 +117,16 @@ def pair_rows(pairs, max_length, tokenise, sieve):
         }
         for pair in sieve.keep(pairs, problem)
     ]
+
+
+def require_embedded(ids, size, name):
+    """Refuse ids of tokens that the model has no embedding of.
+
+    ids: lists of them.   size: the rows of its embedding matrix.   name: of the tokenizer. Raises InputError.
+    """
+    most = max(map(max, filter(len, ids)), default=0)
+    if most >= size:
+        raise InputError(
+            f"the tokenizer of {name} gives the token id {most}, but the model has embeddings of 0 to {size - 1}; use "
+            "its own tokenizer."
+        )

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from midalign.data.capability import Capability
 from midalign.data.templates import end_of_turn
-from midalign.data.tokens import prompt_ids
+from midalign.data.tokens import prompt_ids, require_embedded
 from midalign.tasks.thoughts import MARKS, without_thought
 
 # A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
@@ -49,6 +49,7 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
     prompts = [prompt_ids(tokenizer, chat) for chat in chats]
     if not prompts:
         return
+    require_embedded(prompts, model.config.get_text_config().vocab_size, tokenizer.name_or_path)
     capability = Capability.of(model.config)
     capability.require_answers(max(map(len, prompts)) + max_new_tokens)
     model.eval()

@@ -1,5 +1,6 @@
 """Tokenizer, configuration and weights of the model that a recipe names."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,6 @@ from accelerate import PartialState
 from huggingface_hub import constants
 from huggingface_hub.utils import get_session
 from peft import prepare_model_for_kbit_training
-from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
@@ -23,10 +23,14 @@ from midalign.data.templates import fit
 from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
 from midalign.models.weights import require_finite
+from midalign.texts import quoted, shown, squeeze
 
 PATIENCE = 5  # seconds
 DEMO = "demo"  # as model_name_or_path: the embedded model
 AUTO = "auto"  # as attn_implementation: what is fastest
+SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
+# Parts of a model that also sees or hears, which a text-only load leaves behind.
+OTHER_SENSES = re.compile(r"(^|[._])(vision|visual|audio|image|multi_modal|multimodal|mm)([._]|$)")
 
 
 def model_path(name, cache_dir):
@@ -48,8 +52,17 @@ def load_tokenizer(path, revision, system="auto", day=None):
 
 
 def load_config(path, revision):
-    """The configuration of a folder or hub model. Raises InputError."""
-    return _load(AutoConfig, path, revision)
+    """The configuration of a folder or hub model. Raises InputError, also for one without the sizes of a decoder."""
+    config = _load(AutoConfig, path, revision)
+    text = config.get_text_config()
+    for key in SIZES:
+        value = getattr(text, key) if hasattr(text, key) else None
+        if type(value) is not int or not 1 <= value < 2**31:
+            raise InputError(
+                f"model_name_or_path {path} has {key} {quoted(value)} in config.json, where a decoder has a number; "
+                "name a causal language model, or mend the file."
+            )
+    return config
 
 
 def model_commit(path, revision):
@@ -67,7 +80,7 @@ def load_model(path, model, attention=None):
     """
     quantization = get_quantization_config(model)
     attention = attention or model.attn_implementation
-    loaded = _load(
+    loaded, report = _load(
         AutoModelForCausalLM,
         path,
         model.model_revision,
@@ -75,7 +88,12 @@ def load_model(path, model, attention=None):
         attn_implementation=None if attention == AUTO else attention,
         quantization_config=quantization,
         use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are in the report
     )
+    _require_complete(path, report)
+    if model.use_peft:
+        _require_modules(loaded, model)
     require_finite(loaded.named_parameters(), f"model_name_or_path {path}")
     if quantization is None:
         return loaded
@@ -118,11 +136,48 @@ def look_for_hub():
         constants.HF_HUB_OFFLINE = True
 
 
+def _require_complete(path, report):
+    """Refuse a model of which weights were drawn at random, or that left weights of its text part behind.
+
+    report: transformers' loading info. It knows which weights are tied to others, and the buffers in older files.
+    """
+    missing = sorted(report["missing_keys"])
+    wrong = sorted(
+        f"{name} {tuple(found)} for {tuple(expected)}" for name, found, expected in report["mismatched_keys"]
+    )
+    left = sorted(name for name in report["unexpected_keys"] if not OTHER_SENSES.search(name))
+    for what, names in (("lacks", missing), ("has of another size", wrong), ("has, with no place in the model,", left)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(
+                f"model_name_or_path {path} {what} the weight {shown(names[0], 120)}{more}; its config.json and its "
+                "safetensors files are not of one model: download or save it anew."
+            )
+
+
+def _require_modules(loaded, model):
+    """Refuse names of modules that the model has none of: PEFT passes over them without a word."""
+    names = {name for name, _ in loaded.named_modules()}
+    several = model.lora_target_modules if isinstance(model.lora_target_modules, list) else []  # else PEFT's to check
+    for key, wanted in (("lora_target_modules", several), ("lora_modules_to_save", model.lora_modules_to_save or [])):
+        for part in wanted:
+            if not any(name == part or name.endswith(f".{part}") for name in names):
+                own = sorted({name.rsplit(".", 1)[-1] for name in names} - {""})
+                raise InputError(f"{key} names {shown(part)}, which the model has not; use any of {', '.join(own)}.")
+
+
+def is_out_of_memory(error):
+    """Whether an error of torch says that memory ran out, on any device."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 def _load(cls, path, revision, **kwargs):
     if not Path(path).is_dir():
         look_for_hub()
     try:
         return cls.from_pretrained(path, revision=revision, trust_remote_code=False, **kwargs)
-    except (OSError, ValueError, ImportError, SafetensorError) as error:  # for a name, a file or a kernel
-        reason = " ".join(str(error).split())
+    except Exception as error:  # what stands in a file of others decides which
+        if is_out_of_memory(error):
+            raise
+        reason = squeeze(str(error))[:600] or type(error).__name__
         raise InputError(f"model_name_or_path {path} cannot be loaded: {reason}") from error

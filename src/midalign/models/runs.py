@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate import PartialState
 from peft import PeftModel, get_peft_model_state_dict
-from safetensors import SafetensorError
+from safetensors import safe_open
 from trl import ModelConfig
 
 from midalign.config import DataConfig
@@ -15,10 +15,11 @@ from midalign.data.checks import Sieve
 from midalign.data.reading import read_pairs
 from midalign.errors import InputError
 from midalign.languages import language_of
-from midalign.models.loading import load_model, load_tokenizer, model_commit
+from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
+from midalign.texts import shown, squeeze
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
@@ -147,12 +148,32 @@ def load_run(run, day=None):
     if run.adapter:
         try:
             model = PeftModel.from_pretrained(model, run.adapter, use_safetensors=True)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{run.adapter} does not fit {run.path}: {' '.join(str(error).split())}") from error
-        require_finite(get_peft_model_state_dict(model).items(), run.adapter)
+        except Exception as error:  # what stands in a file of others decides which
+            if is_out_of_memory(error):
+                raise
+            raise InputError(f"{run.adapter} does not fit {run.path}: {squeeze(str(error))[:600]}") from error
+        weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+        _require_complete(run, weights.keys(), model.state_dict().keys())
+        require_finite(weights.items(), run.adapter)
     if not (run.model.load_in_4bit or run.model.load_in_8bit):  # those are where bitsandbytes put them
         model = model.to(PartialState().device)
     return model.eval(), tokenizer
+
+
+def _require_complete(run, expected, known):
+    """Refuse an adapter that PEFT has loaded in part: what is missing is zero, so that the base would answer.
+
+    expected: names in a file of the adapter.   known: of all weights of the model, some of which a file may hold too.
+    """
+    with safe_open(run.adapter / ADAPTER_WEIGHTS, framework="pt") as file:
+        found = set(file.keys())
+    for what, names in (("lacks", expected - found), ("has, with no place in the model,", found - expected - known)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise InputError(
+                f"{run.adapter} does not fit {run.path}: it {what} the weight {shown(min(names), 120)}{more}; train or "
+                "save it anew on this model."
+            )
 
 
 def fingerprint(run):

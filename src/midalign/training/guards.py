@@ -97,11 +97,6 @@ def _last_good(checkpoint):
     return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
 
 
-def is_out_of_memory(error):
-    """Whether an error of torch says that memory ran out, on any device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def out_of_memory(args):
     """OutOfMemoryError with the keys to change; a run may go on from its checkpoint with all of them changed."""
     chunk, tokens = args.align_chunk_size, args.task_tokens_per_batch

@@ -20,13 +20,13 @@ from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
 from midalign.languages import language_of
-from midalign.models.loading import load_model, model_commit
+from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
 from midalign.training.checkpoints import newest_whole, require_room, require_same, sealed_day, unfit
 from midalign.training.engines import engine_around
 from midalign.training.folder import go_on, held, taken, writing
-from midalign.training.guards import is_out_of_memory, out_of_memory
+from midalign.training.guards import out_of_memory
 from midalign.training.optimizer import check_optimizer
 from midalign.training.prepare import Prepared, prepare
 from midalign.training.record import (

@@ -10,6 +10,7 @@ from midalign.config import resolve_layer
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_task, scored_texts
+from midalign.data.tokens import require_embedded
 from midalign.models.loading import fastest_attention, load_config, load_tokenizer, model_path
 from midalign.training.checks import check_pairs, fast_paths, longest_row, longest_sentence
 
@@ -50,6 +51,9 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
         if on_bad_row:
             sieve.settle()
     check_pairs(training, *pairs)
+    ids = [*(row for table in rows if table for row in table["input_ids"]), [tokenizer.pad_token_id or 0]]
+    ids += [pair[side] for part in pairs for pair in part for side in ("source", "target")]
+    require_embedded(ids, config.get_text_config().vocab_size, path)
     lengths = {"row": longest_row(*rows), "sentence": longest_sentence([*pairs[0], *pairs[1]])}
     attention, packed = _fast_paths(training, model, config, lengths)
     return Prepared(path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
