@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,6 +21,8 @@ CHATTER = {
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU",
     "DeepSpeed": "Setting accelerator to CPU",
 }
+# PEFT 0.21 asks by a name that transformers 5.24 replaced: nothing that a user set, or could change.
+RENAMED = r"`is_gradient_checkpointing` is deprecated"
 
 
 @contextmanager
@@ -38,6 +41,7 @@ def program():
             stream.reconfigure(errors="midalign")
     for name, beginning in CHATTER.items():
         logging.getLogger(name).addFilter(lambda record, beginning=beginning: not str(record.msg).startswith(beginning))
+    warnings.filterwarnings("ignore", message=RENAMED)
     if sys.stderr is None or not sys.stderr.isatty():
         for package in ("HF_HUB", "HF_DATASETS"):
             os.environ.setdefault(f"{package}_DISABLE_PROGRESS_BARS", "1")
