@@ -56,6 +56,7 @@ def test_the_breakdown_takes_turns_and_medians_without_the_first_turn(bench, mon
     assert order == ["plain", "ours"] * 4
 
 
+@pytest.mark.slow
 def test_bench_of_a_recipe_prints_every_table(recipe):
     console = Console(width=200, file=io.StringIO())
     for part in bench_recipe([str(recipe()), "--align_batch_size", "3"], {"trl", "naive"}, 1, True):

@@ -41,6 +41,13 @@ def test_the_second_time_rows_come_from_disk(tokenizer, cache):
     assert len(kept(cache)) == 1
 
 
+def test_what_a_tokenizer_did_before_does_not_make_rows_anew(tokenizer, cache):
+    prepared(tokenizer, TEXTS, sentence_columns)
+    tokenizer(TEXTS, padding=True, truncation=True, max_length=3)
+    prepared(tokenizer, TEXTS, sentence_columns)
+    assert len(kept(cache)) == 1
+
+
 def test_other_texts_another_template_and_another_vocabulary_are_made_anew(tokenizer, cache):
     other_template, other_tokens = copy.deepcopy(tokenizer), copy.deepcopy(tokenizer)
     other_template.chat_template = "#" + tokenizer.chat_template

@@ -63,6 +63,9 @@ def _tokenizer_digest(tokenizer):
     """Of its rules, its chat template, its settings, and the code that applies them."""
     settings = {"class": type(tokenizer).__name__, "template": tokenizer.chat_template, **tokenizer.init_kwargs}
     packages = {name: version(name) for name in ("transformers", "tokenizers", "jinja2")}
-    parts = (tokenizer.backend_tokenizer.to_str(), json.dumps([settings, packages], sort_keys=True, default=str))
+    backend = tokenizer.backend_tokenizer
+    backend.no_padding()  # left from an earlier call, and set anew in the next
+    backend.no_truncation()
+    parts = (backend.to_str(), json.dumps([settings, packages], sort_keys=True, default=str))
     code = Path(tokens.__file__).read_bytes()
     return hashlib.sha256("".join(parts).encode() + code).digest()
