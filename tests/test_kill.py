@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from midalign.training import checkpoints
 
 SRC = Path(__file__).parents[1] / "src"
 LINES = {
@@ -54,42 +57,71 @@ def kill_while_it_works(process, out, wait):
     return True
 
 
+def with_copies_by_hand(out, kills):
+    """What a user may do between two starts: the newest checkpoint is copied, and all times lie in the future."""
+    found = sorted(out.glob("checkpoint-*[0-9]"), key=lambda folder: int(folder.name.split("-")[1]))
+    for copy in [out / "checkpoint-best", out / f"checkpoint-1-{kills}"] if found else []:
+        shutil.copytree(found[-1], copy, dirs_exist_ok=True)
+    for number, folder in enumerate(out.glob("checkpoint-*")):
+        os.utime(folder, (1e10 - number, 1e10 - number))
+    return {
+        file: file.read_bytes()
+        for folder in out.glob("checkpoint-*")
+        if not folder.name.split("-", 1)[1].isdecimal()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
+
+
+BEST = (
+    "load_best_model_at_end: true\nmetric_for_best_model: align\n",
+    {"eval_steps: 6": "eval_steps: 2", "save_total_limit: 3": "save_total_limit: 1"},
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["joint", "alternate"])
-def test_a_run_killed_ten_times_at_random_moments_ends_as_if_it_had_never_been(schedule, recipe, tmp_path):
+@pytest.mark.parametrize(("schedule", "best"), [("joint", False), ("alternate", False), ("joint", True)])
+def test_a_run_killed_ten_times_at_random_moments_ends_as_if_it_had_never_been(schedule, best, recipe, tmp_path):
     paths = {}
     for name in ("whole", "killed"):
         text = recipe(EXTRA.replace("early_stopping_patience: 50\nload", "load"), name=name).read_text()
         text = text.replace("load_best_model_at_end: false\nearly_stopping_patience: 50\n", "")
-        for old, new in LINES.items():
+        for old, new in [*LINES.items(), *(BEST[1].items() if best else ())]:
             assert old in text
             text = text.replace(old, new)
         paths[name] = tmp_path / f"{name}.yaml"
-        paths[name].write_text(text + f"align_schedule: {schedule}\n")
+        paths[name].write_text(text + (BEST[0] if best else "") + f"align_schedule: {schedule}\n")
     whole = start(paths["whole"])
     assert whole.wait() == 0, whole.stderr.read()
 
-    rng, kills, inside_a_save, options = random.Random(schedule), 0, 0, []
+    rng, kills, inside_a_save, options, copies = random.Random(schedule), 0, 0, [], {}
+    out = tmp_path / "killed"
     while True:
         process = start(paths["killed"], *options)
         if kills == 10:
             assert process.wait() == 0, process.stderr.read()
             break
-        if not kill_while_it_works(process, tmp_path / "killed", rng.uniform(0, 0.4)):
+        if not kill_while_it_works(process, out, rng.uniform(0, 0.4)):
             assert process.returncode == 0, process.stderr.read()
             break
         kills += 1
-        inside_a_save += (tmp_path / "killed" / "incomplete").is_dir()
-        options = ["--resume_from_checkpoint", "true"] if list((tmp_path / "killed").glob("checkpoint-*")) else []
+        inside_a_save += (out / "incomplete").is_dir()
+        copies = with_copies_by_hand(out, kills) if best else {}
+        options = ["--resume_from_checkpoint", "true"] if list(out.glob("checkpoint-*[0-9]")) else []
     print(f"{kills} kills, {inside_a_save} of them inside a save")
     assert kills >= 5
-    for name in ("adapter_model.safetensors",):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (out / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "whole/adapter_model.safetensors"
+    ).read_bytes()
     logs = [
         [without_times(entry) for entry in json.loads((tmp_path / n / "trainer_state.json").read_text())["log_history"]]
         for n in ("whole", "killed")
     ]
     assert logs[0] == logs[1]
+    assert all(file.read_bytes() == content for file, content in copies.items()) and (copies or not best)
+    own = [{folder.name for folder in (tmp_path / n).glob("checkpoint-*")} for n in ("whole", "killed")]
+    assert own[0] == {name for name in own[1] if name.split("-", 1)[1].isdecimal()} and "checkpoint-24" in own[0]
+    assert checkpoints.newest_whole(out) == (str(out / "checkpoint-24"), [])
 
 
 def without_times(entry):
