@@ -340,6 +340,11 @@ def test_the_date_in_a_prompt_is_pinned_in_any_form(form):
         ("{{ raise_exception('no') }}", "refuses the messages: no"),
         ("{{ 'a' + 1 }}", "refuses the messages: can only concatenate str"),
         ("{% for", "refuses the messages: "),
+        ("{{ 1 // 0 }}", "refuses the messages: integer division or modulo by zero"),
+        ("{% for i in range(10 ** 9) %}x{% endfor %}", "refuses the messages: Range too big"),
+        ("{% include 'header' %}", "refuses the messages: "),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "refuses the messages: maximum recursion"),
+        ("{{ messages[7].content.strip() }}", "refuses the messages: "),
     ],
 )
 def test_a_template_that_cannot_be_used_is_one_sentence_with_a_remedy(template, reason):

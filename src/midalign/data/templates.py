@@ -20,7 +20,8 @@ from midalign.errors import InputError
 from midalign.tasks.thoughts import MARKS
 
 MARK = "{# midalign "
-ERRORS = (jinja2.TemplateError, TypeError, ValueError)  # of a template, and of Python inside one
+# Of a template, and of Python inside one.
+ERRORS = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 ASKED = [{"role": "system", "content": "Name the slots."}, {"role": "user", "content": "wake me at nine"}]
 ANSWER = "time: nine"
 DIRECTIVES = "aAbBcdDeFHIjmMpSTuUVwWxXyY"  # of strftime
