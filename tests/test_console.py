@@ -92,8 +92,11 @@ def test_what_is_no_terminal_gets_the_width_that_a_table_needs(stdout):
     assert lines[-1] == "y" * 500
 
 
-def test_columns_and_a_real_terminal_set_the_width(stdout, monkeypatch):
+@pytest.mark.parametrize("forced", [False, True])  # what CI systems and other tools set: colours where no terminal is
+def test_columns_and_a_real_terminal_set_the_width(stdout, monkeypatch, forced):
     stdout("utf-8")
+    monkeypatch.setenv("FORCE_COLOR", "1") if forced else monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "dumb")
     assert console().width == 10_000
     monkeypatch.setenv("COLUMNS", "90")
     assert console().width == 90

@@ -62,7 +62,8 @@ def console():
     """
     found = Console()
     wide = not found.is_terminal or found.is_dumb_terminal
-    size = {"width": UNLIMITED, "height": 25} if wide and "COLUMNS" not in os.environ else {}
+    columns = os.environ.get("COLUMNS", "")  # which rich does not ask on a dumb terminal
+    size = {"width": int(columns) if columns.isdecimal() else UNLIMITED, "height": 25} if wide else {}
     return Console(**size, markup=False, emoji=False, highlight=False)
 
 
