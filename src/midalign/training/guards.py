@@ -114,14 +114,18 @@ def out_of_memory(args):
     )
 
 
-def hint_at_flat_logits(first, pairs):
-    """Say so in the log when the first alignment loss of `pairs` pairs is that of a coin."""
+def hint_at_flat_logits(first, pairs, centred):
+    """Say so in the log when the first alignment loss of `pairs` pairs is that of a coin.
+
+    centred: whether align_center and align_pool_skip_first are on already.
+    """
+    remedy = "" if centred else "align_center: true together with align_pool_skip_first: true, or "
     chance = math.log(pairs)
     if abs(first - chance) < 0.02 * chance:
         logger.warning(
             "loss/align starts at %.3f, within 2 %% of ln(align_batch_size) = %.3f: the cosines of true and wrong "
-            "pairs hardly differ at this temperature. Try align_center: true together with align_pool_skip_first: "
-            "true, or a lower align_temperature.",
+            "pairs hardly differ at this temperature. Try %sa lower align_temperature.",
             first,
             chance,
+            remedy,
         )

@@ -292,6 +292,7 @@ class MidAlignTrainer(ExactAtStart, Resumable, HeldOut, SFTTrainer):
             first = self._means.values["loss/align"][:1]
             if first and self.args.align_loss == "infonce" and not self._hint_given:
                 self._hint_given = True
-                hint_at_flat_logits(first[0].item(), self._candidates)
+                centred = self.args.align_center and self.args.align_pool_skip_first
+                hint_at_flat_logits(first[0].item(), self._candidates, centred)
             logs.update(self._means.take(MEANS, self.accelerator.reduce, self.args.device))
         super().log(logs, start_time)
