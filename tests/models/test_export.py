@@ -1,6 +1,7 @@
 """Export: the written folder is the run, checked before it is there; and what GGUF needs of a template."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -65,6 +66,8 @@ KINDS = {
     "DoRA": {"use_dora": True},
     "a trained head": {"modules_to_save": ["lm_head"]},
     "all embeddings": {"target_modules": ["q_proj", "embed_tokens"]},
+    "the head": {"target_modules": ["q_proj", "lm_head"]},
+    "both": {"target_modules": ["lm_head", "embed_tokens"]},
 }
 
 
@@ -136,6 +139,24 @@ def test_a_folder_that_was_written_wrongly_is_not_left_behind(run, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_a_temperature_without_sampling_does_not_stop_the_export(base, tmp_path):
+    shutil.copytree(base, tmp_path / "warm")
+    settings = {"temperature": 0.6, "top_p": 0.9}
+    (tmp_path / "warm" / "generation_config.json").write_text(json.dumps(settings))
+    export(find_run(str(tmp_path / "warm")), tmp_path / "out", [], "float32")
+    written = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert settings.items() <= written.items() and written["do_sample"] is True
+
+
+def test_a_base_that_is_stored_quantised_is_refused(base, tmp_path):
+    shutil.copytree(base, tmp_path / "four bits")
+    config = json.loads((base / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / "four bits" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="is stored quantised"):
+        export(find_run(str(tmp_path / "four bits")), tmp_path / "out", [])
+
+
 def test_an_occupied_folder_is_left_alone(run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
@@ -184,6 +205,13 @@ def test_a_first_token_that_is_the_bos_stays_where_the_tokenizer_adds_none(token
 
 
 CLEVER = {
+    "small letters": "{% for m in messages %}<{{ m.role }}>{{ m.content | lower }}</s>{% endfor %}",
+    "wants turns to alternate": "{% if messages | length > 2 %}{{ raise_exception('no') }}{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}",
+    "changes after three turns": "{% for m in messages %}<{{ m.role }}>{{ m.content }}{{ '!' if loop.index > 4 }}</s>"
+    "{% endfor %}",
+    "asks otherwise below a system prompt": "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}"
+    "{% if add_generation_prompt %}<{{ 'a' if messages[0].role == 'system' else 'b' }}>{% endif %}",
     "drops the system prompt": "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}</s>"
     "{% endfor %}",
     "counts turns": "{% for m in messages %}<{{ m.role }} {{ loop.index }}>{{ m.content }}</s>{% endfor %}",
@@ -208,6 +236,9 @@ def test_without_a_converter_its_installation_is_said(tmp_path, monkeypatch):
 
 def test_a_converter_that_fails_leaves_the_safetensors(tmp_path):
     script = tmp_path / "convert.py"
+    script.write_text("print('done')")
+    with pytest.raises(InputError, match=r"refuses .*: it said nothing"):
+        gguf.to_gguf(tmp_path, script, "f16")
     script.write_text("import sys; sys.exit('unknown architecture')")
     with pytest.raises(InputError, match=r"refuses .*: unknown architecture; the safetensors in it are whole"):
         gguf.to_gguf(tmp_path, script, "f16")

@@ -224,6 +224,16 @@ REFUSALS = {
     "a rank that is not that of the tensors": (lambda f: change(f, r=3), "rank 2 and 2, but"),
     "no tensors": (lambda f: save_file({}, f / "adapter_model.safetensors"), "holds no LoRA tensors"),
     "a pickle": (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "only safetensors"),
+    "no rank": (lambda f: change(f, r=None), "has r 'None'"),
+    "a rank that is no whole number": (lambda f: change(f, r=2.0), "has r 2.0|has r '2.0'"),
+    "an alpha in words": (lambda f: change(f, lora_alpha="four"), "has lora_alpha 'four'"),
+    "an alpha that is no number": (lambda f: change(f, alpha_pattern={"q_proj": "x"}), "in alpha_pattern"),
+    "a list of ranks": (lambda f: change(f, rank_pattern=[1]), "has rank_pattern"),
+    "a broken pattern": (lambda f: change(f, rank_pattern={"(q_proj": 2}), "no regular expression"),
+    "a base that is a number": (lambda f: change(f, base_model_name_or_path=5), "has base_model_name_or_path"),
+    "a base with 9,000 letters": (lambda f: change(f, base_model_name_or_path="x" * 9000), "do not add up"),
+    "brackets without end": (lambda f: (f / "adapter_config.json").write_text("[" * 100_000), "not what PEFT writes"),
+    "no targets": (lambda f: change(f, target_modules=[]), "cannot both be put on"),
     "no configuration": (lambda f: (f / "adapter_config.json").unlink(), "not what PEFT writes"),
 }
 
@@ -254,6 +264,23 @@ DAMAGE = {
         "holds another lm_head",
     ),
     "whole weights": (lambda t: t | {"base_model.model.score.weight": torch.ones(2, 2)}, "no factor of a LoRA"),
+    "whole numbers": (lambda t: {k: v.to(torch.int8) for k, v in t.items()}, "no factor of a LoRA"),
+    "two adapters": (
+        lambda t: t | {first(t).replace(".weight", ".other.weight"): t[first(t)].clone()},
+        "two updates",
+    ),
+    "a layer too many": (
+        lambda t: t | {k.replace("layers.0", "layers.9"): v.clone() for k, v in t.items()},
+        "has 4 layers",
+    ),
+    "a module of another model": (
+        lambda t: {k.replace("v_proj", "value"): v for k, v in t.items()},
+        "self_attn.value, which",
+    ),
+    "another size": (
+        lambda t: {k: torch.ones(2, 32) if "lora_A" in k else v for k, v in t.items()},
+        "they have not one base",
+    ),
     "a convolution": (lambda t: t | {first(t): torch.ones(2, 16, 1, 1)}, "no factor of a LoRA"),
     "a DoRA magnitude": (lambda t: t | {"base_model.model.x.lora_magnitude_vector.weight": torch.ones(2)}, "no factor"),
 }
@@ -272,6 +299,13 @@ OPTIONS = {
     "swap without borders": ({"method": "swap"}, "swap needs two borders"),
     "borders without swap": ({"borders": (1, 2)}, "other methods take none"),
     "borders that leave nothing": ({"method": "swap", "borders": (0, LAYERS)}, "leave one of the adapters no layer"),
+    "borders outside": ({"method": "swap", "borders": (1, 9)}, "give two of 0 to 4"),
+    "borders below": ({"method": "swap", "borders": (-1, 2)}, "give two of 0 to 4"),
+    "weights that are no numbers": ({"weights": (1.0, math.nan)}, "give two finite numbers"),
+    "endless weights, cut": ({"weights": (1.0, math.inf), "rank": 1}, "give two finite numbers"),
+    "rank 0": ({"rank": 0}, "give 1 or more"),
+    "weights that do not fit": ({"weights": (1e6, 1.0), "dtype": "float16"}, "does not fit into float16"),
+    "a density that keeps nothing": ({"method": "ties", "density": 1e-9, "rank": 2}, "no update is left"),
     "slerp with weights of more than 1": ({"method": "slerp"}, "let them sum to 1"),
     "ties without a density": ({"method": "ties", "rank": 4}, "give --density"),
     "dare without a rank": ({"method": "dare", "density": 0.5}, "and --rank"),
@@ -293,6 +327,49 @@ def test_a_folder_with_something_in_it_is_left_alone(adapter, tmp_path):
     with pytest.raises(InputError, match="name a new folder"):
         merged.merge(adapter("task"), adapter("align", 2), tmp_path / "out")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
+
+
+def test_a_rank_above_what_a_weight_can_have_is_cut_exactly(base, adapter, tmp_path):
+    task, align = adapter("task", r=10), adapter("align", 2, r=10)  # v_proj is 8 x 16: rank 8 at most
+    record = merged.merge(task, align, tmp_path / "out", rank=12)
+    assert 1e-6 < record["relative_error"] < 1  # q_proj, 16 x 16, loses something
+    both = sum(update_of(base, folder)["model.layers.0.self_attn.v_proj.weight"] for folder in (task, align))
+    got = update_of(base, tmp_path / "out")["model.layers.0.self_attn.v_proj.weight"]
+    torch.testing.assert_close(got, both, atol=1e-5, rtol=1e-4)
+
+
+def test_swap_weighs_each_side(base, adapter, tmp_path):
+    task, align = adapter("task"), adapter("align", 2)
+    merged.merge(task, align, tmp_path / "out", "swap", (0.5, 2.0), borders=(1, 3))
+    ours, of_task, of_align = (update_of(base, folder) for folder in (tmp_path / "out", task, align))
+    for key, update in ours.items():
+        inside = any(f"layers.{layer}." in key for layer in (1, 2))
+        wanted = 0.5 * of_task[key] if inside else 2.0 * of_align[key]
+        torch.testing.assert_close(update, wanted, atol=1e-6, rtol=1e-5)
+
+
+PLACES = {
+    "below a file": lambda folder: folder / "file" / "out",
+    "a name of 5,000 letters": lambda folder: folder / ("n" * 5000),
+    "a NUL": lambda folder: str(folder / "a\0b"),
+    "a folder of the system": lambda folder: "/proc/merged",
+}
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
+def test_a_place_that_cannot_be_a_folder_ends_in_a_sentence(adapter, tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match=r"cannot be (a folder|written)"):
+        merged.merge(adapter("task"), adapter("align", 2), place(tmp_path), check_logits=False)
+
+
+def test_folders_of_others_beside_the_output_stay(adapter, tmp_path):
+    (tmp_path / "out.incomplete").mkdir()
+    (tmp_path / "out.incomplete" / "thesis.tex").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    merged.merge(adapter("task"), adapter("align", 2), tmp_path / "link", check_logits=False)
+    assert (tmp_path / "out.incomplete" / "thesis.tex").read_text() == "mine"
+    assert (tmp_path / "out" / "merge.json").is_file() and (tmp_path / "link").is_symlink()
 
 
 def test_a_base_with_two_names_is_merged_when_it_is_named(base, adapter, tmp_path):

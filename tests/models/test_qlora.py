@@ -41,6 +41,16 @@ def test_a_quantised_base_is_frozen_and_the_rest_of_it_is_float32(quantised):
     assert kinds["model.norm.weight"][1] == kinds["lm_head.weight"][1] == torch.float32
 
 
+def test_a_checkpoint_that_is_stored_in_4_bits_is_the_same_model(folder, quantised, batch, tmp_path):
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+    stored = AutoModelForCausalLM.from_pretrained(folder, quantization_config=settings, dtype=torch.float32)
+    stored.save_pretrained(tmp_path)
+    loaded = load_model(str(tmp_path), ModelConfig(model_name_or_path=str(tmp_path), dtype="float32"))
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    ids, mask = batch
+    torch.testing.assert_close(loaded(ids, mask).logits, quantised(ids, mask).logits)
+
+
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_the_early_exit_through_quantised_layers_is_exact_in_state_and_gradient(layer, quantised, batch):
     torch.manual_seed(0)

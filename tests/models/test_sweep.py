@@ -56,6 +56,15 @@ def test_equal_means_go_to_the_smaller_weight(adapters, tmp_path):
     assert sweep(*adapters, tmp_path / "out", [0.02, 0.01], ROWS)["chosen"] == 0.01
 
 
+def test_a_sweep_of_other_adapters_is_not_taken_for_this_one(adapters, tmp_path):
+    task, align = adapters
+    sweep(task, align, tmp_path / "out", [1.0], ROWS)
+    with pytest.raises(InputError, match="a sweep of other adapters or options"):
+        sweep(align, task, tmp_path / "out", [1.0], ROWS)
+    with pytest.raises(InputError, match="a sweep of other adapters or options"):
+        sweep(task, align, tmp_path / "out", [1.0], ROWS, rank=1)
+
+
 @pytest.mark.parametrize("weights", [[], [1.0, 1.0]])
 def test_weights_are_given_and_each_once(adapters, tmp_path, weights):
     with pytest.raises(InputError, match="each once"):
@@ -92,7 +101,7 @@ def test_merge_takes_the_weight_of_the_sweep(adapters, rows_folder, tmp_path, ca
     assert "66.7" in said.out
     assert json.loads((tmp_path / "merged" / "merge.json").read_text())["weights"] == [1.0, 0.0]
     assert sorted(path.name for path in (tmp_path / "merged-sweep").iterdir()) == [
-        "answers-0", "answers-1", "sweep.json", "weight-0", "weight-1",
+        "answers-0.0", "answers-1.0", "sweep.json", "weight-0.0", "weight-1.0",
     ]  # fmt: skip
 
 

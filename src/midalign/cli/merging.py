@@ -72,11 +72,11 @@ def merge(
     smaller and prints what that costs. With --sweep the alignment's weight is the one whose answers to validation rows
     are best on average; what was tried stays in OUTPUT-sweep. `midalign evaluate OUTPUT TASK` says what it brought.
     """
+    from midalign.models.merged import free_place
     from midalign.models.merged import merge as merge_adapters
-    from midalign.models.merged import new_folder
 
-    new_folder(output)
-    task, align = _adapter(task), _adapter(align)
+    free_place(output)
+    task, align, base = _adapters(task, align, base)
     options = {"rank": rank, "dtype": dtype.value, "base": base, "check_logits": logits}
     if sweep:
         if method is not Method.sum or not locales:
@@ -116,13 +116,22 @@ def _best_weight(task, align, output, sweep, data, revision, locales, count, opt
     return result["chosen"]
 
 
-def _adapter(run):
+def _adapters(task, align, base):
+    """(the task's folder, the alignment's folder, the base of both where it is one)."""
+    from midalign.models.adapters import CONFIG
     from midalign.models.runs import find_run
 
-    found = find_run(run)
-    if not found.adapter:
-        raise InputError(f"{run} is a whole model; merge takes two LoRA adapters of one base.")
-    return found.adapter
+    folders, bases = [], set()
+    for name in (task, align):
+        folder = Path(name)
+        if not (base and (folder / CONFIG).is_file()):  # with --base it does not matter where the adapter's own is
+            run = find_run(name)
+            if not run.adapter:
+                raise InputError(f"{name} is a whole model; merge takes two LoRA adapters of one base.")
+            folder = run.adapter
+            bases.add(run.path)
+        folders.append(folder)
+    return *folders, base or (bases.pop() if len(bases) == 1 else None)
 
 
 def _print(output, rows, notes):

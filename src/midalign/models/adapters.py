@@ -17,12 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from midalign.errors import InputError
+from midalign.texts import quoted
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 # What wrappers leave in the names of tensors that were saved without PEFT's own `save_pretrained`.
 WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|module)\.")
-FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.default)?(?:\.weight)?")
+FACTOR = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.(?!weight$)\w+)?(?:\.weight)?")
 COPY = re.compile(r"(?P<module>(?:.+\.)?(?:embed_tokens|lm_head|wte|embed_in|embed_out))(?:\.base_layer)?\.weight")
 # Keys of adapter_config.json that say nothing about the update, or that the update below takes into account.
 UNDERSTOOD = frozenset(
@@ -41,6 +42,14 @@ REFUSED = {
     "alora_invocation_tokens": "it is active for some tokens only",
     "trainable_token_indices": "it holds whole embeddings of some tokens",
     "target_parameters": "it changes parameters of experts, not modules",
+}
+TYPES = {
+    "base_model_name_or_path": (str, type(None)),
+    "r": (int,),
+    "lora_alpha": (int, float),
+    "rank_pattern": (dict, type(None)),
+    "alpha_pattern": (dict, type(None)),
+    "use_rslora": (bool, type(None)),
 }
 # These inits take a part out of the base weights, and the adapter belongs to what is left of them.
 CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
@@ -86,9 +95,11 @@ def read_adapter(folder):
         if copy:
             copies[copy["module"]] = tensor
             continue
-        if not found or tensor.dim() != 2:
+        if not found or tensor.dim() != 2 or not tensor.is_floating_point():
             raise InputError(f"{folder} holds {key}, which is no factor of a LoRA update; only LoRA can be merged.")
-        factors.setdefault(found["module"], {})[found["side"]] = tensor
+        if found["side"] in factors.setdefault(found["module"], {}):
+            raise InputError(f"{folder} holds two updates for {found['module']}; keep one adapter in a folder.")
+        factors[found["module"]][found["side"]] = tensor.float() if tensor.itemsize < 2 else tensor
         if found["embedding"]:
             embeddings.add(found["module"])
     if not factors:
@@ -109,8 +120,12 @@ def _config(folder):
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         kind, base = config["peft_type"], config["base_model_name_or_path"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{folder / CONFIG} is not what PEFT writes; name the folder of an adapter.") from error
+    for key, kinds in TYPES.items():
+        value = config.get(key)
+        if not (value is None and type(None) in kinds) and type(value) not in kinds:
+            raise InputError(f"{folder / CONFIG} has {key} {quoted(value)}, which PEFT does not write; mend it.")
     if kind != "LORA":
         raise InputError(f"{folder} is a {kind} adapter; only LoRA can be merged.")
     if not base:
@@ -134,16 +149,27 @@ def _update(folder, config, module, sides):
     if len(sides) < 2:
         raise InputError(f"{folder} holds half an update for {module}; save the adapter anew.")
     down, up = sides["A"], sides["B"]
-    ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
-    rank = ranks.get(get_pattern_key(ranks.keys(), module), config["r"])
+    rank = _of_module(folder, config, "rank_pattern", "r", module)
     if not (down.shape[0] == up.shape[1] == rank):
         raise InputError(
             f"{folder}: {module} has rank {down.shape[0]} and {up.shape[1]}, but {CONFIG} says {rank}; save it anew."
         )
     if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
         raise InputError(f"{folder}: {module} has weights that are not finite; train it anew.")
-    alpha = alphas.get(get_pattern_key(alphas.keys(), module), config["lora_alpha"])
+    alpha = _of_module(folder, config, "alpha_pattern", "lora_alpha", module)
     return down, up, alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _of_module(folder, config, pattern, key, module):
+    """A module's rank or alpha: of the pattern that fits its name, else of the configuration."""
+    values = config.get(pattern) or {}
+    try:
+        value = values.get(get_pattern_key(values.keys(), module), config[key])
+    except re.error as error:
+        raise InputError(f"{folder / CONFIG} has a {pattern} that is no regular expression: {error}.") from error
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise InputError(f"{folder / CONFIG} has {quoted(value)} in {pattern}; it must be a number.")
+    return value
 
 
 def write_adapter(folder, factors, task, align, base, depth):

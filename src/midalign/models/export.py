@@ -6,7 +6,6 @@ where the gap is what the cast costs. At every time one copy of the weights is i
 """
 
 import json
-import shutil
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -14,12 +13,12 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from trl import ModelConfig
 
-from midalign.errors import MidalignError
+from midalign.errors import InputError, MidalignError
 from midalign.evaluation.generation import generate, stop_ids
 from midalign.models.adapters import server_notes
 from midalign.models.agreement import TOLERANCE, largest_gap, logits, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
-from midalign.models.merged import new_folder
+from midalign.models.merged import free_place, placed
 from midalign.models.runs import load_run
 
 RECORD = "export.json"
@@ -34,10 +33,14 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
     Returns the record, JSON, with the share of equal answers and the largest gap of two logits.
     Raises MidalignError where the folder is not the run's model; then nothing is written.
     """
-    output = new_folder(output)
-    dtype = dtype or str(load_config(run.path, run.model.model_revision).dtype or "float32").removeprefix("torch.")
-    staging = output.with_name(output.name + ".incomplete")
-    shutil.rmtree(staging, ignore_errors=True)
+    output = free_place(output)
+    config = load_config(run.path, run.model.model_revision)
+    if hasattr(config, "quantization_config"):
+        raise InputError(
+            f"{run.path} is stored quantised, and an adapter is merged into whole weights; write the name of the "
+            "unquantised model into base_model_name_or_path of adapter_config.json."
+        )
+    dtype = dtype or str(config.dtype or "float32").removeprefix("torch.")
     sentences = sample_sentences(SENTENCES)
     plain = replace(run, model=replace(run.model, load_in_4bit=False, load_in_8bit=False, dtype="float32"))
     model, tokenizer = load_run(plain)
@@ -49,13 +52,11 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
         parameter.data = parameter.data.to(getattr(torch, dtype))
     of_cast = logits(model, tokenizer, sentences)
     model.generation_config.eos_token_id = stop_ids(model, tokenizer)
-    try:
-        model.generation_config.eos_token_id = stop_ids(model, tokenizer)  # for those who generate with transformers
-        model.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
+    with placed(output) as staging:
+        _write(model, tokenizer, staging)
         del model
-        settings = ModelConfig(model_name_or_path=str(staging), dtype=dtype, attn_implementation="sdpa")
-        written, tokenizer = load_model(str(staging), settings), load_tokenizer(str(staging), None)
+        written = load_model(str(staging), ModelConfig(model_name_or_path=str(staging), dtype=dtype))
+        tokenizer = load_tokenizer(str(staging), None)
         of_written = logits(written, tokenizer, sentences)
         _require_equal(of_cast, of_written, "the written folder and what was saved")
         again = generate(written, tokenizer, chats, batch_size, max_new_tokens)
@@ -72,20 +73,30 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
             "packages": {name: version(name) for name in ("midalign", "transformers", "peft", "torch")},
         }
         (staging / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-        staging.rename(output)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return record
+
+
+def _write(model, tokenizer, folder):
+    """Weights, configuration and tokenizer, and in generation_config.json where answers end."""
+    settings = model.generation_config
+    if tokenizer.chat_template is not None:
+        settings.eos_token_id = stop_ids(model, tokenizer)
+    if not settings.do_sample and (settings.temperature, settings.top_p, settings.top_k) != (None, None, None):
+        settings.do_sample = True  # what a temperature is for; without it transformers refuses to save
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def _merged(model):
     """The model with its adapter inside.   model: PeftModel, float32."""
     base = model.get_base_model()
-    embeddings, head = base.get_input_embeddings(), base.get_output_embeddings()
-    if base.config.tie_word_embeddings and isinstance(embeddings, BaseTunerLayer):
-        # The head shares the embeddings' weight, but not their update: merged in place, the head would get it too.
-        head.weight = torch.nn.Parameter(head.weight.detach().clone())
-        base.config.tie_word_embeddings = False
+    if base.config.tie_word_embeddings:
+        for layer in (base.get_input_embeddings(), base.get_output_embeddings()):
+            if isinstance(layer, BaseTunerLayer):
+                # Head and embeddings share a weight, but not its update: merged in place, both would get it.
+                own = layer.get_base_layer()
+                own.weight = torch.nn.Parameter(own.weight.detach().clone())
+                base.config.tie_word_embeddings = False
     return model.merge_and_unload(safe_merge=True)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from midalign.data.templates import end_of_turn
+from midalign.data.templates import ERRORS, end_of_turn
 from midalign.errors import InputError
 from midalign.models.loading import load_tokenizer
 
@@ -21,7 +21,7 @@ INSTRUCTION = (
 )
 MODEL, MODELFILE = "model.gguf", "Modelfile"
 WORDS = {True: "yes", False: "no: do not use the file", None: "not compared: llama-cpp-python is not installed"}
-MARKS = ("\ue001", "\ue002", "\ue003")  # private use: no template writes them
+MARKS = ("\ue001Be", "\ue002Be", "\ue003Be")  # private use: no template writes them; one that changes case shows
 
 
 def find_converter(named):
@@ -36,7 +36,7 @@ def to_gguf(folder, converter, outtype):
     """Write model.gguf into an exported folder.   outtype: f32, f16, bf16 or q8_0.   Raises InputError."""
     command = [sys.executable, str(converter), str(folder), "--outfile", str(folder / MODEL), "--outtype", outtype]
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    if done.returncode or not (folder / MODEL).is_file():
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise InputError(f"llama.cpp's converter refuses {folder}: {last}; the safetensors in it are whole.")
 
@@ -51,7 +51,10 @@ def turns(tokenizer):
     """
 
     def render(messages, **kwargs):
-        return _without_bos(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, **kwargs))
+        try:
+            return _without_bos(tokenizer, tokenizer.apply_chat_template(messages, tokenize=False, **kwargs))
+        except ERRORS as error:
+            raise InputError(f"this chat template refuses a chat ({error}); write the Modelfile by hand") from error
 
     def built(messages, system):
         return system + "".join(around[m["role"]][0] + m["content"] + around[m["role"]][1] for m in messages)
@@ -67,8 +70,9 @@ def turns(tokenizer):
     }
     default = first.removesuffix(before_user)
     header = render([user], add_generation_prompt=True).partition(MARKS[1])[2].removeprefix(after_user)
-    chats = ([system, user, answer, user], ""), ([user, answer, user, answer, user], default)
-    if any(built(*chat) != render(chat[0]) for chat in chats):
+    chats = ([system, *[user, answer] * 3, user], ""), ([*[user, answer] * 3, user], default)
+    asked = render([system, user, answer, user], add_generation_prompt=True)
+    if any(built(*chat) != render(chat[0]) for chat in chats) or not asked.endswith(after_user + header):
         raise InputError("this chat template does more than write turn after turn; write the Modelfile by hand")
     return around, default, header
 

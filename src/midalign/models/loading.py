@@ -86,7 +86,7 @@ def load_model(path, model, attention=None):
         model.model_revision,
         dtype=model.dtype if model.dtype in (None, "auto") else getattr(torch, model.dtype),
         attn_implementation=None if attention == AUTO else attention,
-        quantization_config=quantization,
+        **({"quantization_config": quantization} if quantization else {}),  # None would hide what a checkpoint says
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # they are in the report
@@ -95,7 +95,7 @@ def load_model(path, model, attention=None):
     if model.use_peft:
         _require_modules(loaded, model)
     require_finite(loaded.named_parameters(), f"model_name_or_path {path}")
-    if quantization is None:
+    if not hasattr(loaded.config, "quantization_config"):
         return loaded
     for module in loaded.modules():
         # On CPUs with AVX512 bf16, bitsandbytes 0.50 repacks the weights in the first evaluation, and from then on its

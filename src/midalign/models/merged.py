@@ -2,7 +2,11 @@
 
 import hashlib
 import json
+import math
+import os
 import shutil
+import tempfile
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,10 +17,10 @@ from trl import ModelConfig
 
 from midalign.errors import InputError, MidalignError
 from midalign.models import merging
-from midalign.models.adapters import CONFIG, WEIGHTS, read_adapter, server_notes, write_adapter
+from midalign.models.adapters import CONFIG, WEIGHTS, layer_of, read_adapter, server_notes, write_adapter
 from midalign.models.agreement import TOLERANCE, gap_of_merged, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
-from midalign.texts import in_markdown
+from midalign.texts import in_markdown, shown
 
 ORIGIN, CARD = "merge.json", "README.md"
 TEMPLATE = Path(__file__).with_name("merged.md")
@@ -32,11 +36,12 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
     Raises InputError for what cannot be merged, MidalignError where the result does not do what both updates do; then
     nothing is written.
     """
-    output = new_folder(output)
+    output = free_place(output)
     task, align = read_adapter(task), read_adapter(align)
     base = _common_base(task, align, base)
-    _require_options(method, density, rank)
+    _require_options(method, weights, density, rank)
     depth = load_config(base, task.revision).get_text_config().num_hidden_layers
+    _require_layers(task, align, base, depth, borders)
     model = _base_model(base, task, align) if check_logits or task.copies or align.copies else None
     chosen, error = None, None
     if method in merging.DENSE:
@@ -45,21 +50,22 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
         chosen = merging.coefficients(method, task, align, weights, borders)
         factors = merging.combine(task, align, chosen, rank)
     factors = {module: tuple(side.to(getattr(torch, dtype)) for side in pair) for module, pair in factors.items()}
+    if not all(torch.isfinite(side).all() for pair in factors.values() for side in pair):
+        raise InputError(f"the merged update does not fit into {dtype}; use smaller weights or --dtype float32.")
     if chosen:
         error = merging.relative_error(task, align, chosen, factors)
         _require(rank or dtype != "float32" or error <= EXACT, f"the merged update is {error:.1e} off")
-    staging = output.with_name(output.name + ".incomplete")
-    shutil.rmtree(staging, ignore_errors=True)
-    try:
+    with placed(output) as staging:
         record = {
             "method": method,
             "weights": list(weights),
             "borders": borders,
             "density": density,
             "base": base,
-            "task": _source(task),
-            "align": _source(align),
+            "task": source(task),
+            "align": source(align),
             "rank": write_adapter(staging, factors, task, align, base, depth),
+            "cut_to_rank": rank,
             "dtype": dtype,
             "relative_error": error,
             "logits": None,
@@ -70,21 +76,37 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
             exact = rank is None and dtype == "float32"
             record["logits"] = _logits(model, base, task, align, chosen, staging, exact)
         _describe(staging, output.name, record)
-        staging.rename(output)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return record
 
 
-def new_folder(path):
-    """A folder that is not there or is empty. Raises InputError for another: nothing is ever overwritten."""
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} is there already; name a new folder.")
-    if path.exists():
-        path.rmdir()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def free_place(path):
+    """The absolute path of a folder that is not there or is empty. Raises InputError: nothing is ever overwritten."""
+    try:
+        place = Path(path).resolve()
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise InputError(f"{path} is there already; name a new folder.")
+        if not place.parent.exists():
+            place.parent.mkdir(parents=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{shown(str(path))} cannot be a folder: {error}; name another.") from error
+    return place
+
+
+@contextmanager
+def placed(output):
+    """A folder beside `output` (`free_place`) to be filled, which takes its place at the end, whole or not at all."""
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".incomplete-", dir=output.parent))
+    except OSError as error:
+        raise InputError(f"{output.parent} cannot be written: {error.strerror}; name another folder.") from error
+    try:
+        yield staging
+        os.chmod(staging, output.parent.stat().st_mode & 0o777)  # a temporary folder is its owner's alone
+        staging.rename(output)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error}; nothing is left behind.") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _common_base(task, align, given):
@@ -94,7 +116,7 @@ def _common_base(task, align, given):
 
     def identity(adapter):
         place = Path(adapter.base)
-        return str(place.resolve()) if place.is_dir() else adapter.base, adapter.revision
+        return str(place.resolve()) if os.path.isdir(place) else adapter.base, adapter.revision
 
     if identity(task) != identity(align):
         raise InputError(
@@ -110,7 +132,27 @@ def _named(adapter):
     return f"{adapter.base} at {adapter.revision}" if adapter.revision else adapter.base
 
 
-def _require_options(method, density, rank):
+def _require_layers(task, align, base, depth, borders):
+    """Both adapters fit one another and the layers of the base. Raises InputError."""
+    for adapter in (task, align):
+        high = [module for module in adapter.updates if (layer_of(module) or 0) >= depth]
+        if high:
+            raise InputError(f"{adapter.folder} has an update for {high[0]}, but {base} has {depth} layers.")
+    for module in task.updates.keys() & align.updates.keys():
+        sizes = [(down.shape[1], up.shape[0]) for down, up, _ in (task.updates[module], align.updates[module])]
+        if sizes[0] != sizes[1]:
+            raise InputError(
+                f"{module} is {sizes[0]} in {task.folder} and {sizes[1]} in {align.folder}; they have not one base."
+            )
+    if borders and not 0 <= borders[0] < borders[1] <= depth:
+        raise InputError(f"borders {borders[0]} {borders[1]}; give two of 0 to {depth}, the smaller one first.")
+
+
+def _require_options(method, weights, density, rank):
+    if not all(map(math.isfinite, weights)):
+        raise InputError(f"weights {weights[0]} {weights[1]}; give two finite numbers.")
+    if rank is not None and rank < 1:
+        raise InputError(f"rank {rank}; give 1 or more.")
     if method not in merging.METHODS:
         raise InputError(f"method {method}; use {', '.join(merging.METHODS)}.")
     dense = method in merging.DENSE
@@ -129,7 +171,11 @@ def _base_model(base, task, align):
     """The base, float32. Raises InputError where an adapter brings embeddings of its own along."""
     settings = ModelConfig(model_name_or_path=base, model_revision=task.revision or "main", dtype="float32")
     model = load_model(base, settings)
+    modules = {name for name, _ in model.named_modules()}
     for adapter in (task, align):
+        unknown = sorted(adapter.updates.keys() - modules)
+        if unknown:
+            raise InputError(f"{adapter.folder} has an update for {unknown[0]}, which {base} does not have.")
         for module, weight in adapter.copies.items():
             own = model.get_submodule(module).weight
             if own.shape != weight.shape or not torch.equal(own, weight.to(own.dtype)):
@@ -140,7 +186,11 @@ def _base_model(base, task, align):
 def _logits(model, base, task, align, chosen, merged, exact):
     sentences = sample_sentences(SENTENCES)
     tokenizer = load_tokenizer(base, task.revision)
-    gap, largest = gap_of_merged(model, tokenizer, task.folder, align.folder, chosen, merged, sentences)
+    try:
+        gap, largest = gap_of_merged(model, tokenizer, task.folder, align.folder, chosen, merged, sentences)
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:  # what PEFT says of an adapter it cannot put on
+        reason = " ".join(str(error).split())
+        raise InputError(f"{task.folder} and {align.folder} cannot both be put on {base}: {reason}") from error
     _require(
         not exact or gap <= TOLERANCE * largest,
         f"logits with the merged adapter are {gap:.1e} off those with both (largest logit {largest:.1f})",
@@ -148,7 +198,8 @@ def _logits(model, base, task, align, chosen, merged, exact):
     return {"largest_gap": gap, "largest_logit": largest, "sentences": len(sentences)}
 
 
-def _source(adapter):
+def source(adapter):
+    """Folder and hash of an adapter, for a record."""
     digest = hashlib.sha256((adapter.folder / WEIGHTS).read_bytes() + (adapter.folder / CONFIG).read_bytes())
     return {"folder": str(adapter.folder), "sha256": digest.hexdigest()}
 

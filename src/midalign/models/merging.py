@@ -36,7 +36,8 @@ def coefficients(method, task, align, weights=(1.0, 1.0), borders=None):
         inside = {module: layer_of(module) is not None and first <= layer_of(module) < last for module in modules}
         if not any(inside.values()) or all(inside.values()):
             raise InputError(f"borders {first} {last} leave one of the adapters no layer; set them inside the model.")
-        return {module: (1.0, 0.0) if inside[module] else (0.0, 1.0) for module in modules}
+        of_task, of_align = weights
+        return {module: (of_task, 0.0) if inside[module] else (0.0, of_align) for module in modules}
     if method == "slerp":
         if not math.isclose(sum(weights), 1) or min(weights) < 0:
             raise InputError(f"slerp goes from one update to the other, found weights {weights}; let them sum to 1.")
@@ -98,8 +99,8 @@ def truncate(down, up, rank):
     """
     left, upper = torch.linalg.qr(up)  # (out, R), (R, R)
     right, lower = torch.linalg.qr(down.T)  # (in, R), (R, R)
-    u, s, v = torch.linalg.svd(upper @ lower.T)
-    root = s[:rank].sqrt()
+    u, s, v = torch.linalg.svd(upper @ lower.T, full_matrices=False)
+    root = s[:rank].sqrt()  # fewer than `rank` where a side of the weight has fewer entries
     return (right @ v[:rank].T * root).T, left @ u[:, :rank] * root
 
 
@@ -124,7 +125,9 @@ def dense_combine(method, task, align, weights, density, rank):
             whole += update.square().sum().item()
     finally:
         torch.random.set_rng_state(generator)
-    return factors, math.sqrt(lost / whole) if whole else 0.0
+    if not whole:
+        raise InputError("no update is left; keep more with --density, or give an adapter a weight other than 0.")
+    return factors, math.sqrt(lost / whole)
 
 
 def relative_error(task, align, chosen, factors):

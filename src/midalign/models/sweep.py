@@ -6,7 +6,8 @@ from functools import partial
 
 from midalign.errors import InputError
 from midalign.evaluation.answers import answer
-from midalign.models.merged import merge
+from midalign.models.adapters import read_adapter
+from midalign.models.merged import ORIGIN, merge, source
 from midalign.models.runs import find_run, fingerprint, load_run
 from midalign.tasks.slots import scoring
 
@@ -25,13 +26,15 @@ def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128,
         raise InputError(f"found weights {weights} to try; give some, each once.")
     table = {}
     for weight in sorted(weights):
-        folder = output / f"weight-{weight:g}"
+        folder = output / f"weight-{weight!r}"
+        if folder.is_dir() and not _made_of(folder, task, align, options):
+            raise InputError(f"{output} holds a sweep of other adapters or options; delete it or name another output.")
         if not folder.is_dir():
             merge(task, align, folder, weights=(1.0, weight), **options)
         run = find_run(str(folder))
         answers = answer(
             rows,
-            output / f"answers-{weight:g}",
+            output / f"answers-{weight!r}",
             fingerprint(run),
             partial(load_run, run),
             batch_size,
@@ -44,3 +47,11 @@ def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128,
     result = {"chosen": chosen, "rows": {locale: len(some) for locale, some in rows.items()}, "weights": table}
     (output / TABLE).write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result
+
+
+def _made_of(folder, task, align, options):
+    """Whether a merged folder was made of exactly these adapters with these options."""
+    record = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    before = [record[key] for key in ("task", "align", "cut_to_rank", "dtype")]
+    adapters = [source(read_adapter(side)) for side in (task, align)]
+    return before == [*adapters, options.get("rank"), options.get("dtype", "float32")]
