@@ -37,9 +37,13 @@ def start(path, *options):
 
 
 def progress(out):
-    """What a run has written so far, to wait for: the names and sizes of all files; None while they move."""
+    """What a run has written of checkpoints so far, to wait for: names and sizes of the files; None while they move.
+
+    Not its lock and record, which are there as soon as it starts: the kills are to fall between and into checkpoints.
+    """
     try:
-        return {str(file): file.stat().st_size for file in out.rglob("*") if file.is_file()} if out.is_dir() else {}
+        folders = [*out.glob("checkpoint-*"), *out.glob("incomplete")]
+        return {str(file): file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()}
     except FileNotFoundError:  # a checkpoint has just gone to its place
         return None
 
