@@ -61,7 +61,7 @@ def console():
     A terminal has its own width, anything else what tables need, unless COLUMNS says otherwise.
     """
     found = Console()
-    wide = not found.is_terminal or found.is_dumb_terminal
+    wide = not found.is_terminal or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     columns = os.environ.get("COLUMNS", "")  # which rich does not ask on a dumb terminal
     size = {"width": int(columns) if columns.isdecimal() else UNLIMITED, "height": 25} if wide else {}
     return Console(**size, markup=False, emoji=False, highlight=False)
