@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midalign.texts import comparable, harmless, in_markdown, quoted, shown, spelled
+from midalign.texts import comparable, harmless, in_markdown, quoted, shown, spelled, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -99,3 +99,7 @@ def test_a_name_in_markdown_is_no_link_tag_code_or_column():
     assert in_markdown("[a](javascript:x)|<b>`c`") == "\\[a\\](javascript:x)\\|&lt;b&gt;\\`c\\`"
     assert in_markdown("tiny-align_2") == "tiny-align_2"
     assert in_markdown("a\n# b") == "'a\\\\n# b'"
+
+
+def test_a_password_in_an_address_that_became_a_path_is_masked():
+    assert without_secrets("https:/u:S3CR3T@host/d") == "https:/***@host/d"

@@ -12,7 +12,7 @@ INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 SECRETS = (
-    (re.compile(r"(\w://)[^/\s@]+@"), r"\1***@"),  # who one is, in an address
+    (re.compile(r"(\w:/{1,2})[^/\s@]+@"), r"\1***@"),  # who one is, in an address, also in one that became a path
     (re.compile(r"([?&][\w-]*(?:token|key|secret|password|signature)=)[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
 )

@@ -27,9 +27,7 @@ class Resumable:
             self.args.save_total_limit = self._save_total_limit
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
-        if self._resumed_from:
-            self._restore_window(self._resumed_from)
-            self._resumed_from = None
+        self._go_on()
         if self._is_over():  # transformers looks only after a step, so a run resumed at its end would take one more
             return [], None
         return super().get_batch_samples(epoch_iterator, num_batches, device)
@@ -40,7 +38,14 @@ class Resumable:
             callback.early_stopping_patience_counter >= callback.early_stopping_patience for callback in patience
         )
 
+    def _go_on(self):
+        """Take up what the checkpoint had collected, once."""
+        if self._resumed_from:
+            self._restore_window(self._resumed_from)
+            self._resumed_from = None
+
     def _finalize_training(self, *args):
+        self._go_on()  # where the epochs were over too, no batch has been asked for
         self._tr_loss = self.accelerator.reduce(self._tr_loss, "mean")  # for train_loss, which one process logs
         return super()._finalize_training(*args)
 
