@@ -139,6 +139,13 @@ def test_a_folder_that_was_written_wrongly_is_not_left_behind(run, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
+def test_a_model_without_a_chat_template_is_exported_where_no_chat_is_asked(base, tmp_path):
+    shutil.copytree(base, tmp_path / "plain")
+    (tmp_path / "plain" / "chat_template.jinja").unlink()
+    record = export(find_run(str(tmp_path / "plain")), tmp_path / "out", [], "float32")
+    assert record["answers"] == {"rows": 0, "equal": None} and (tmp_path / "out" / "model.safetensors").is_file()
+
+
 def test_a_temperature_without_sampling_does_not_stop_the_export(base, tmp_path):
     shutil.copytree(base, tmp_path / "warm")
     settings = {"temperature": 0.6, "top_p": 0.9}

@@ -324,7 +324,7 @@ def test_options_that_do_not_fit_are_refused(adapter, tmp_path, options, words):
 def test_a_folder_with_something_in_it_is_left_alone(adapter, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
-    with pytest.raises(InputError, match="name a new folder"):
+    with pytest.raises(InputError, match=r"^\S+/out is there already; name a new folder\.$"):
         merged.merge(adapter("task"), adapter("align", 2), tmp_path / "out")
     assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
 

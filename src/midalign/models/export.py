@@ -51,7 +51,6 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
     for parameter in model.parameters():  # not `model.to`: transformers keeps rotary frequencies in float32
         parameter.data = parameter.data.to(getattr(torch, dtype))
     of_cast = logits(model, tokenizer, sentences)
-    model.generation_config.eos_token_id = stop_ids(model, tokenizer)
     with placed(output) as staging:
         _write(model, tokenizer, staging)
         del model

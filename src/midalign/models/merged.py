@@ -83,12 +83,12 @@ def free_place(path):
     """The absolute path of a folder that is not there or is empty. Raises InputError: nothing is ever overwritten."""
     try:
         place = Path(path).resolve()
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise InputError(f"{path} is there already; name a new folder.")
-        if not place.parent.exists():
-            place.parent.mkdir(parents=True)
+        taken = place.exists() and (not place.is_dir() or any(place.iterdir()))
+        place.parent.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise InputError(f"{shown(str(path))} cannot be a folder: {error}; name another.") from error
+    if taken:
+        raise InputError(f"{path} is there already; name a new folder.")
     return place
 
 
