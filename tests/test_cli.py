@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from midalign import __version__, cli
 from midalign.data import templates
-from midalign.data.demo import corpus
+from midalign.demo import corpus
 from midalign.evaluation import answers as answers_module
 from midalign.evaluation.generation import generate_batches
 from midalign.models.runs import find_run

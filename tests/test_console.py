@@ -13,7 +13,7 @@ from rich.text import Text
 
 from midalign import cli
 from midalign.console import console, program
-from midalign.data.demo import corpus
+from midalign.demo import corpus
 from midalign.tasks.slots import massive
 
 SRC = Path(cli.__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from midalign.data.demo import corpus
+from midalign.demo import corpus
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = [

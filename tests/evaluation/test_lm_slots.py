@@ -13,9 +13,9 @@ from lm_eval.tasks import TaskManager
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForCausalLM
 
-from midalign.data.demo import corpus
 from midalign.data.streams import sample, sample_order
 from midalign.data.tokens import prompt_ids
+from midalign.demo import corpus
 from midalign.evaluation import lm_slots
 from midalign.tasks.slots import massive, scoring
 

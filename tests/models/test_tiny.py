@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from midalign.data.demo.corpus import plain_text
+from midalign.demo.corpus import plain_text
 from midalign.models import tiny
 
 

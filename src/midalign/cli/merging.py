@@ -183,8 +183,8 @@ def export(
 def _chats(run, data, locales, revision, count):
     """`count` prompts, the first test rows of every locale in turn."""
     from midalign.cli.evaluation import source_of
-    from midalign.data.demo import corpus
     from midalign.data.reading import task_rows
+    from midalign.demo import corpus
     from midalign.tasks.slots import massive
 
     if not (data or run.data):

@@ -23,9 +23,9 @@ from midalign.data.checks import (
     repeated_pair,
     task_problem,
 )
-from midalign.data.demo import corpus
-from midalign.data.files import SUFFIXES, place_of, records
+from midalign.demo import corpus
 from midalign.errors import InputError
+from midalign.files import SUFFIXES, place_of, records
 from midalign.languages import language_of, primary_of
 from midalign.tasks.slots.massive import LOCALES
 from midalign.texts import comparable, shown, spelled

@@ -7,9 +7,9 @@ per answered row in the order of generation. A run that was cut goes on where it
 import json
 import os
 
-from midalign.data.files import objects
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
+from midalign.files import objects
 from midalign.tasks.slots import massive
 from midalign.texts import shown
 

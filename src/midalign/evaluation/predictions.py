@@ -4,8 +4,8 @@ import codecs
 import json
 from pathlib import Path
 
-from midalign.data.files import objects, place_of, whole
 from midalign.errors import InputError
+from midalign.files import objects, place_of, whole
 from midalign.texts import quoted, shown
 
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays

@@ -4,8 +4,8 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 
-from midalign.data.demo import corpus
 from midalign.data.tokens import sentence_ids
+from midalign.demo import corpus
 
 TOLERANCE = 1e-4  # of the largest logit: float32 sums of a few thousand terms in another order differ by 1e-6 to 1e-5
 

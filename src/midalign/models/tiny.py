@@ -17,7 +17,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from midalign.data.demo.corpus import DEMO_LOCALES, plain_text
+from midalign.demo.corpus import DEMO_LOCALES, plain_text
 from midalign.tasks.slots.massive import INSTRUCTION, SLOTS
 
 logger = logging.getLogger("midalign")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midalign.data.demo import corpus
+from midalign.demo import corpus
 from midalign.tasks.slots import massive, scoring
 
 SLOTS_DATA = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository

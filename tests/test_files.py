@@ -9,10 +9,10 @@ import sys
 import datasets
 import pytest
 
-from midalign.data import files
-from midalign.data.files import records
+from midalign import files
 from midalign.data.reading import read_pairs
 from midalign.errors import InputError
+from midalign.files import records
 
 
 def test_a_line_ends_at_a_line_feed_and_nowhere_else(tmp_path):

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from midalign.data.demo import corpus
+from midalign.demo import corpus
 from midalign.tasks.slots.massive import SLOTS
 
 TRAIN, TEST = 3598, 609

@@ -9,7 +9,7 @@ import itertools
 import random
 import re
 
-from midalign.data.demo import phrases, words
+from midalign.demo import phrases, words
 
 DEMO_LOCALES = ("en-US", "de-DE", "es-ES", "tr-TR", "ru-RU", "el-GR")
 PARTITIONS = ("train", "dev", "test")
