@@ -8,12 +8,12 @@ from midalign.compatibility import ENGINES, FEATURES, require_compatible, table
 from midalign.errors import InputError
 from midalign.recipe import read_recipe
 
-README = Path(__file__).parents[1] / "recipes" / "README.md"
+PAGE = Path(__file__).parents[1] / "recipes" / "engines.md"
 CHUNKS = "align_chunk_size: 2\n"
 
 
 def test_the_docs_print_the_table():
-    assert table() in README.read_text(encoding="utf-8")
+    assert table() in PAGE.read_text(encoding="utf-8")
 
 
 def test_no_feature_is_both_trained_and_refused():

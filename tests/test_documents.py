@@ -11,9 +11,11 @@ from transformers import AutoModelForCausalLM
 from midalign.demo import corpus
 
 ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("src/**/*.md")])
+POINTING = [*PAGES, *ROOT.glob("recipes/**/*.yaml"), *ROOT.glob("accelerate_configs/*"), *ROOT.glob("src/**/*.py")]
 SNIPPETS = [
     pytest.param(code, id=f"{file.relative_to(ROOT)}-{number}")
-    for file in sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("src/**/*.md")])
+    for file in PAGES
     for number, code in enumerate(re.findall(r"^```py\w*\n(.*?)^```", file.read_text(encoding="utf-8"), re.M | re.S))
 ]
 
@@ -38,3 +40,33 @@ def test_there_are_snippets():
 def test_a_python_snippet_runs(code, names):
     code = re.sub(r"{{ ?code ?}}", '"adapter"', re.sub(r"^{%.*%}\n", "", code, flags=re.M))  # of a card's template
     exec(compile(code, "snippet", "exec"), names)
+
+
+def anchors(page):
+    """What its headings are called in links."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        if "{{" in target:  # of a card's template
+            continue
+        found = (page.parent / target).resolve() if target else page
+        assert found.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(found), f"{page.name} links to {target}#{anchor}"
+
+
+def test_pages_and_sections_that_comments_and_sentences_name_are_there():
+    for file in POINTING:
+        text = file.read_text(encoding="utf-8")
+        for page in re.findall(r"\brecipes/\w+\.md\b", text):
+            assert (ROOT / page).is_file(), f"{file.relative_to(ROOT)} names {page}"
+        for section, page in re.findall(r'"([A-Z][\w ]+)" in (recipes/\w+\.md)', text):
+            assert section.lower().replace(" ", "-") in anchors(ROOT / page), f"{file} names {section} in {page}"
+
+
+def test_the_readme_stays_a_first_screen_under_250_lines():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 250

@@ -84,7 +84,7 @@ MISTAKES = [
     ("max_steps: 3\nnum_train_epochs: 2\n", (), "num_train_epochs and max_steps are both set"),
     ("", ("--max_steps", "3", "--num_train_epochs=2"), "num_train_epochs and max_steps are both set"),
     ("align_lyer: 3\n", (), "unknown key align_lyer; did you mean align_layer?"),
-    ("xyz: 3\n", (), "unknown key xyz; see recipes/README.md"),
+    ("xyz: 3\n", (), "unknown key xyz; see recipes/keys.md"),
     ("", ("--align_layr", "3"), "unknown key align_layr; did you mean align_layer?"),
     ("learning_rate: fast\n", (), "learning_rate: found 'fast'; give it a number"),
     ("seed: 1.5\n", (), "seed: found '1.5'; give it a whole number"),

@@ -1,4 +1,4 @@
-"""What works on which engine: looked up when a recipe is read, printed in recipes/README.md."""
+"""What works on which engine: looked up when a recipe is read, printed in recipes/engines.md."""
 
 import os
 from collections.abc import Callable
@@ -158,7 +158,7 @@ def require_compatible(training, model, engine):
 
 
 def table():
-    """The table of recipes/README.md, in Markdown."""
+    """The table of recipes/engines.md, in Markdown."""
     lines = ["| | " + " | ".join(ENGINES.values()) + " |", "|---" * (len(ENGINES) + 1) + "|"]
     for feature in FEATURES:
         cells = [

@@ -136,7 +136,7 @@ def overrides_of(argv):
 def _check_key(key, types):
     if key not in types:
         near = difflib.get_close_matches(key, types, n=1) if len(key) <= LONGEST else []
-        hint = f"did you mean {near[0]}?" if near else "see recipes/README.md for the keys."
+        hint = f"did you mean {near[0]}?" if near else "see recipes/keys.md for the keys."
         raise InputError(f"unknown key {shown(key)}; {hint}")
     if key in REFUSED:
         raise InputError(f"{key} cannot be set: {REFUSED[key]}; delete it.")

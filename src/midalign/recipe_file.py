@@ -73,7 +73,7 @@ def _items(path, node):
     seen = set()
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise InputError(f"recipe {path} has a key that is no word; see recipes/README.md for the keys.")
+            raise InputError(f"recipe {path} has a key that is no word; see recipes/keys.md for the keys.")
         if key.value in seen:
             raise InputError(f"recipe {path} is not valid YAML: {shown(key.value)} appears twice.")
         seen.add(key.value)

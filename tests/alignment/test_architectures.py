@@ -162,7 +162,7 @@ def test_the_refused_would_give_other_states(family, monkeypatch):
 
 
 def test_the_table_in_the_documents_is_this_list():
-    text = (Path(__file__).parents[2] / "recipes" / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "recipes" / "engines.md").read_text(encoding="utf-8")
     others = [family for family in REFUSED if family not in NO_EXIT]
     for first, families in (
         ("exact", EXACT),

@@ -24,7 +24,7 @@ from midalign.evaluation.generation import generate, stop_ids
 from midalign.tasks.slots import massive, scoring
 
 SRC = Path(__file__).parents[2] / "src"
-README = SRC.parent / "recipes" / "README.md"
+PAGE = SRC.parent / "recipes" / "keys.md"
 LM_TASKS = SRC / "midalign" / "evaluation" / "lm_tasks"
 
 # Short, in the style of the originals.
@@ -169,7 +169,7 @@ def by_lm_eval(task, model, tokenizer, **options):
 
 
 def compared(name, rows, task, folder):
-    """One line of the table in recipes/README.md; asserts that the three agree."""
+    """One line of the table in recipes/keys.md; asserts that the three agree."""
     own = make_tokenizer(TEMPLATES[name])
     fit(own, day=DAY)
     examples = {row["utt"]: example_ids(own, massive.example(row)) for row in rows}
@@ -199,7 +199,7 @@ def compared(name, rows, task, folder):
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_training_evaluation_and_lm_eval_agree_as_the_table_says(name, rows, task, tmp_path):
-    assert compared(name, rows[1], task, tmp_path) in README.read_text(encoding="utf-8").splitlines()
+    assert compared(name, rows[1], task, tmp_path) in PAGE.read_text(encoding="utf-8").splitlines()
 
 
 def fitted(template, **options):

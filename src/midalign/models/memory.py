@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM
 from trl import get_peft_config
 
 GIB = 2**30
-MARGIN = 0.3  # what kernels hold for a moment, of the larger half: from the peaks of task rows in recipes/README.md
+MARGIN = 0.3  # what kernels hold for a moment, of the larger half: from the peaks of task rows in recipes/speed.md
 TILE = 4096, 32768  # tokens and vocabulary that TRL's fused head looks at together
 OPTIMIZER_BYTES = {"8bit": 2, "adafactor": 4}  # of state for a trained weight; else AdamW's two moments
 
@@ -26,7 +26,7 @@ def estimate(config, model, training, task, pairs, engine="single", processes=1)
     engine, processes: who shares out what; the layer that ZeRO-3 and FSDP2 gather for its turn is left out.
     Returns {weights, gradients and optimizer (of what is trained), activations, 16-bit copies (under autocast, of
     float32 weights), LM head}. A joint micro-batch keeps the graphs of both halves until its backward pass.
-    Rough: 0.8 and 1.0 of the two peaks of task rows in recipes/README.md; 1.2 to 1.5 of joint steps of a random model
+    Rough: 0.8 and 1.0 of the two peaks of task rows in recipes/speed.md; 1.2 to 1.5 of joint steps of a random model
     of 12 layers, but 0.5 with activation checkpointing, all on a CPU, where the LM head takes more.
     """
     with torch.device("meta"):
