@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from midalign import files
-from midalign.data.reading import read_pairs
+from midalign.data.pairs import read_pairs
 from midalign.errors import InputError
 from midalign.files import records
 
@@ -63,7 +63,7 @@ def test_a_small_gzip_of_much_takes_little_memory(content, says, tmp_path):
     assert (tmp_path / "p.jsonl.gz").stat().st_size < 1 << 23
     code = (
         "import resource, sys\n"
-        "from midalign.data.reading import read_pairs\n"
+        "from midalign.data.pairs import read_pairs\n"
         "from midalign.errors import InputError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try:\n    read_pairs([sys.argv[1]])\n"

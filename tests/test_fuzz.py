@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from midalign.data.checks import PAIR_FIELDS, TASK_FIELDS
-from midalign.data.reading import read_pairs, task_rows
+from midalign.data.pairs import read_pairs
+from midalign.data.reading import task_rows
 from midalign.errors import InputError
 from midalign.recipe import read_recipe
 from midalign.tasks.slots import massive

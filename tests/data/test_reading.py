@@ -13,7 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from midalign.config import DataConfig
 from midalign.data.checks import Sieve
-from midalign.data.reading import NoSplitError, hold_out, of_languages, read_pairs, task_rows
+from midalign.data.pairs import hold_out, of_languages, read_pairs
+from midalign.data.reading import NoSplitError, task_rows
 from midalign.data.streams import load_pairs, load_task, sample, scored_texts
 from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError

@@ -4,8 +4,9 @@ import hashlib
 from functools import partial
 
 from midalign.data.checks import among_tests, fit_problem, token_problem
+from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.prepared import prepared
-from midalign.data.reading import NoSplitError, hold_out, of_languages, read_pairs, task_rows, texts_of_tests
+from midalign.data.reading import NoSplitError, task_rows, texts_of_tests
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
 from midalign.languages import language_of
 from midalign.tasks.slots import massive

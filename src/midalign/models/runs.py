@@ -12,7 +12,7 @@ from trl import ModelConfig
 
 from midalign.config import DataConfig
 from midalign.data.checks import Sieve
-from midalign.data.reading import read_pairs
+from midalign.data.pairs import read_pairs
 from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit
