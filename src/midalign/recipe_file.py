@@ -7,7 +7,7 @@ import stat
 import yaml
 
 from midalign.errors import InputError
-from midalign.texts import quoted, shown, squeeze
+from midalign.texts import harmless, quoted, shown, squeeze
 
 BYTES, NODES, DEPTH = 1 << 16, 5_000, 6  # of the largest recipe: a reader in Python takes a second for as much
 TAG = "tag:yaml.org,2002:"
@@ -30,7 +30,7 @@ def read_yaml(path):
             raise InputError(f"recipe {path} holds no `key: value` lines; see recipes/README.md.")
         return {key: _value(path, key, inner, loader) for key, inner in _items(path, node)}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"recipe {path} is not valid YAML: {squeeze(str(error))[:400]}.") from error
+        raise InputError(f"recipe {path} is not valid YAML: {harmless(squeeze(str(error)))[:400]}.") from error
     except RecursionError as error:
         raise InputError(f"recipe {path} is nested too deeply; a recipe is flat, see recipes/README.md.") from error
 
