@@ -23,11 +23,19 @@ def read_pairs(sources, sieve=None):
     sieve: takes the bad ones, and is settled by the caller; without one they are refused. Raises InputError.
     """
     own = sieve or Sieve()
-    pairs = own.passing(_with_fields(_pair_records(sources), PAIR_FIELDS, own), pair_problem)
-    pairs = own.keep(map(_english_last, pairs), repeated_pair())
+    pairs = pairs_of(_pair_records(sources), own)
     if not sieve:
         own.settle()
     return pairs
+
+
+def pairs_of(found, sieve):
+    """The pairs among records, wherever these are from.   found: (place, record, problem), as `files.records` gives it.
+
+    sieve: takes the bad ones; the caller settles it.
+    """
+    pairs = sieve.passing(_with_fields(found, PAIR_FIELDS, sieve), pair_problem)
+    return sieve.keep(map(_english_last, pairs), repeated_pair())
 
 
 def _pair_records(sources):
