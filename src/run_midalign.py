@@ -6,9 +6,8 @@ accelerate launch src/run_midalign.py recipes/tiny/align.yaml [--key value ...]
 import os
 import sys
 
-from midalign.console import program
+from midalign.console import complain, program
 from midalign.errors import InputError, MidalignError, StoppedError
-from midalign.texts import without_secrets
 
 
 def main(argv):
@@ -31,7 +30,7 @@ def _end(error):
     """Say how it ended; of several processes that are stopped together, the first."""
     if not isinstance(error, StoppedError) or os.environ.get("RANK", "0") == "0":
         bar = "\n" if error.exit_code > InputError.exit_code else ""  # a progress bar has left the cursor in its line
-        print(f"{bar}error: {without_secrets(str(error))}", file=sys.stderr)
+        complain(error, bar)
     return error.exit_code
 
 

@@ -59,6 +59,7 @@ def refusal(tmp_path, model, capsys):
         err = capsys.readouterr().err
         lines = [line for line in err.splitlines() if line.startswith("error: ")]
         assert code == 2 and len(lines) == 1 and "Traceback" not in err
+        assert lines[0].isprintable() and err.endswith(f"{lines[0]}\n")
         assert not list((tmp_path / "out").glob("*.safetensors"))
         return lines[0].replace(str(tmp_path), "")
 
@@ -364,6 +365,32 @@ RECIPES = [
 @pytest.mark.parametrize(("change", "message"), RECIPES, ids=[str(change)[:50] for change, _ in RECIPES])
 def test_a_recipe_that_cannot_run(change, message, refusal):
     assert message in refusal(recipe=change)
+
+
+HOSTILE = "a\n\x1b[31mb"
+NAMES = [
+    ({"task_data": f"/no/such/{HOSTILE}"}, "is no folder here"),
+    ({"task_data": f"{{folder}}/{HOSTILE}"}, "has neither"),
+    ({"align_data": [f"/no/such/{HOSTILE}"]}, "No such file"),
+    ({"align_data": [f"{{folder}}/{HOSTILE}"]}, "has no file ending in"),
+    ({"align_data": [f"{{folder}}/{HOSTILE}/empty.jsonl"]}, "has no pair that can be used"),
+    ({"model_name_or_path": f"./{HOSTILE}"}, "model_name_or_path"),
+    ({"model_name_or_path": f"{{folder}}/{HOSTILE}"}, "model_name_or_path"),
+    ({"attn_implementation": HOSTILE}, "cannot be loaded"),
+    ({"report_to": HOSTILE}, "is not supported"),
+    ({"resume_from_checkpoint": f"/no/{HOSTILE}"}, "resume_from_checkpoint"),
+    ({"output_dir": f"{{folder}}/{HOSTILE}/empty.jsonl"}, "output_dir"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), NAMES, ids=range(len(NAMES)))
+def test_a_name_with_a_line_break_and_an_escape_stays_in_its_line(change, message, refusal, tmp_path):
+    write(tmp_path / HOSTILE / "empty.jsonl", [])
+    change = json.loads(json.dumps(change).replace("{folder}", str(tmp_path)))
+    if change.get("align_data") == [str(tmp_path / HOSTILE)]:
+        (tmp_path / HOSTILE / "empty.jsonl").unlink()
+    error = refusal(recipe=change)
+    assert message in error and r"\x1b[31mb" in error
 
 
 @pytest.mark.parametrize("metric", ["retrieval_at_1_sw", "eval_retrieval_at_1_xx", "retrieval_at_1_"])

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from midalign import cli
-from midalign.console import console, program
+from midalign.console import complain, console, program
 from midalign.demo import corpus
+from midalign.errors import InputError
 from midalign.tasks.slots import massive
 
 SRC = Path(cli.__file__).parents[2]
@@ -146,6 +147,18 @@ def test_a_pipe_that_is_not_stdout_keeps_its_error(stdout):
     stdout("utf-8")
     with pytest.raises(BrokenPipeError), program():
         raise BrokenPipeError("a process that tokenises has died")
+
+
+def test_the_sentence_at_the_end_is_one_line_that_steers_no_terminal(capsys):
+    complain(InputError("a\nb\x1b[31m\x9b\u202e д https://me:secret@host"), "\n")
+    assert capsys.readouterr().err == "\nerror: a\\nb\\x1b[31m\\x9b\\u202e д https://***@host\n"
+
+
+def test_what_is_logged_steers_no_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with program():
+        logging.getLogger("midalign").info("%s: 3 rows", "out\x1b]0;title\x07")
+    assert capsys.readouterr().err == "out\\x1b]0;title\\x07: 3 rows\n"
 
 
 def test_packages_do_not_chatter_when_they_are_imported(caplog):

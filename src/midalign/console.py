@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from midalign.texts import harmless, without_secrets
+
 # Letters that stand in, one for one so that columns stay columns; any other becomes its escape, \u0434.
 STAND_INS = {
     **{"⟦": "[", "⟧": "]", "█": "#", "…": "~", "━": "-", "╸": "-", "╺": "-"},
@@ -29,11 +31,13 @@ RENAMED = r"`is_gradient_checkpointing` is deprecated"
 def program():
     """Around everything that a program does, its heavy imports included.
 
-    What our code logs goes to stderr. Letters that stdout or stderr cannot take are replaced. Where stderr is no
-    terminal, packages draw no progress bars there. A reader that has gone (`midalign preview ... | head`) ends the
-    program without a traceback.
+    What our code logs goes to stderr, with escapes in place of what steers a terminal. Letters that stdout or stderr
+    cannot take are replaced. Where stderr is no terminal, packages draw no progress bars there. A reader that has gone
+    (`midalign preview ... | head`) ends the program without a traceback.
     """
-    logging.basicConfig(format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Harmless("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("midalign").setLevel(logging.INFO)
     codecs.register_error("midalign", _stand_in)
     for stream in (sys.stdout, sys.stderr):  # None where it was closed
@@ -53,6 +57,16 @@ def program():
         sys.exit(1)
     finally:
         _flushed()
+
+
+def complain(error, before=""):
+    """The sentence that a program ends with, on stderr: on one line, whatever names and texts of others it repeats."""
+    print(f"{before}error: {harmless(without_secrets(str(error)), breaks=False)}", file=sys.stderr)
+
+
+class _Harmless(logging.Formatter):
+    def format(self, record):
+        return harmless(super().format(record))
 
 
 def console():

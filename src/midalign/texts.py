@@ -54,9 +54,9 @@ def shown(name, most=60):
     return name if plain else quoted(name, most)
 
 
-def harmless(text):
-    """Text of others for a terminal: line breaks stay, every other character that cannot be printed is escaped."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+def harmless(text, breaks=True):
+    """Text of others for a terminal: what cannot be printed is escaped, line breaks too where not `breaks`."""
+    return "".join(c if c.isprintable() or (breaks and c == "\n") else repr(c)[1:-1] for c in text)
 
 
 def in_markdown(name):

@@ -7,7 +7,7 @@ import sys
 
 from midalign.cli import bench, evaluation, merging, preview, scores  # noqa: F401  each adds its verbs
 from midalign.cli.app import app
-from midalign.console import program
+from midalign.console import complain, program
 from midalign.errors import MidalignError
 
 
@@ -17,5 +17,5 @@ def main():
         try:
             app(prog_name="midalign")
         except MidalignError as error:
-            print(f"error: {error}", file=sys.stderr)
+            complain(error)
             sys.exit(error.exit_code)

@@ -13,6 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from midalign.cli.app import HUB, REVISION, Dtype, app
 from midalign.console import console
 from midalign.errors import InputError
+from midalign.files import place_of
 from midalign.languages import language_of
 from midalign.texts import shown
 
@@ -83,7 +84,7 @@ def evaluate(
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
     result = write_report(output, rows_by_locale, answers, groups, baseline, record)
     console().print(table(result), *notes(result), sep="\n\n")
-    print(f"{output / 'report.html'} has the intervals as bars, failing slots and examples.")
+    print(f"{place_of(output / 'report.html')} has the intervals as bars, failing slots and examples.")
 
 
 def _models(runs, output):

@@ -12,6 +12,7 @@ from rich.table import Table
 from midalign.cli.app import HUB, REVISION, Data, Dtype, Revision, app
 from midalign.console import console
 from midalign.errors import InputError
+from midalign.files import place_of
 
 
 class Method(StrEnum):
@@ -135,7 +136,7 @@ def _adapters(task, align, base):
 
 
 def _print(output, rows, notes):
-    table = Table(show_header=False, title=str(output), title_justify="left")
+    table = Table(show_header=False, title=place_of(output), title_justify="left")
     for row in rows:
         table.add_row(*row)
     for note in notes:

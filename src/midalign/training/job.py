@@ -19,6 +19,7 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
+from midalign.files import place_of
 from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
@@ -226,7 +227,8 @@ def _trainer(plan):
     prepared = plan.prepared
     if training.process_index == 0:
         counts = f"{len(prepared.task):,} task rows, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
-        logger.info("%s: %s; an optimizer step holds %s.", training.output_dir, counts, plan.made_from["step"]["holds"])
+        holds = plan.made_from["step"]["holds"]
+        logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
     training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     try:
