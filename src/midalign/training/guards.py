@@ -11,6 +11,9 @@ import math
 import torch
 
 from midalign.errors import NoSignalError, NotFiniteError, OutOfMemoryError
+from midalign.models.weights import first_not_finite
+from midalign.training.checkpoints import newest_whole
+from midalign.training.engines import whole_norm
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,48 @@ class Watch:
                 "nothing. Likely all pooled states are the same (align_pooling bos), no layer up to align_layer is "
                 "trained, or both sides of the pairs are equal; use align_pooling mean and look at the pairs."
             )
+
+
+class Guarded:
+    """Mixin over SFTTrainer that looks before every checkpoint and at the end; `_watch` is its Watch."""
+
+    def _finalize_training(self, *args):
+        self._require_finite()
+        self._require_finite_weights()
+        return super()._finalize_training(*args)
+
+    def _save_checkpoint(self, model, trial):
+        self._require_finite()
+        self._require_finite_weights()
+        super()._save_checkpoint(model, trial)
+
+    def _clip_grad_norm(self, model):
+        norm = super()._clip_grad_norm(model)
+        if not self.args.fp16:  # a loss scaler skips steps that are not finite by design
+            self._watch.note(self.state.global_step + 1, None, "gradient", whole_norm(norm, self.args.device))
+        return norm
+
+    def _note(self, what, value, told_apart=None):
+        self._watch.note(self.state.global_step + 1, self._micro_batch, what, value, told_apart)
+
+    def _require_finite(self):
+        found = self._watch.first_not_finite()
+        if found:
+            step, micro_batch, _ = found
+            raise not_finite(found, self._places(step - 1, micro_batch), newest_whole(self.args.output_dir)[0])
+
+    def _require_finite_weights(self):
+        trained = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
+        name = first_not_finite(trained, self.accelerator.reduce)
+        if name:
+            raise weight_not_finite(name, self.state.global_step, newest_whole(self.args.output_dir)[0])
+
+    def _places(self, step, micro_batch):
+        """Where the rows and pairs of a micro-batch, or of a whole step, come from."""
+        window = self._sampler().of_step(step, micro_batch)
+        rows = self.train_dataset["place"] if "place" in self.train_dataset.column_names else None
+        places = [rows[i] for half in window for i in half.task] if rows else []
+        return places + [self.pairs[i]["place"] for half in window for i in half.pairs]
 
 
 def not_finite(found, places, checkpoint):

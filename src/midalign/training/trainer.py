@@ -19,20 +19,17 @@ from midalign.config import resolve_layer
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
 from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
-from midalign.models.weights import first_not_finite
 from midalign.training.callbacks import AlignLearningRate, Shown
-from midalign.training.checkpoints import newest_whole
 from midalign.training.checks import check_pairs, check_task_tokens, fast_paths, longest_row, longest_sentence
 from midalign.training.engines import (
     checkpointing_as_given,
     keep_adapters_in_float32,
     start_from_zero_gradients,
-    whole_norm,
 )
 from midalign.training.exactness import ExactAtStart
 from midalign.training.experts import balance_loss, routers_of
 from midalign.training.forward import block_mask, pooled_pairs
-from midalign.training.guards import Watch, hint_at_flat_logits, not_finite, weight_not_finite
+from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
 from midalign.training.held_out import HeldOut
 from midalign.training.means import Means
 from midalign.training.resume import Resumable
@@ -41,7 +38,7 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(ExactAtStart, Resumable, HeldOut, SFTTrainer):
+class MidAlignTrainer(Guarded, ExactAtStart, Resumable, HeldOut, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     args: MidAlignConfig.   train_dataset, eval_dataset: datasets.Dataset with input_ids and labels.
@@ -149,16 +146,6 @@ class MidAlignTrainer(ExactAtStart, Resumable, HeldOut, SFTTrainer):
             self._means.add("loss/task")  # one step, whatever the number of its task halves
         return batches, tokens
 
-    def _finalize_training(self, *args):
-        self._require_finite()
-        self._require_finite_weights()
-        return super()._finalize_training(*args)
-
-    def _save_checkpoint(self, model, trial):
-        self._require_finite()
-        self._require_finite_weights()
-        super()._save_checkpoint(model, trial)
-
     def _get_num_items_in_batch(self, batch_samples, device):
         every = [part for batch in batch_samples for part in (*batch.get("parts", ()), batch)]
         return super()._get_num_items_in_batch(every, device)
@@ -173,34 +160,6 @@ class MidAlignTrainer(ExactAtStart, Resumable, HeldOut, SFTTrainer):
         loss = loss + super().training_step(model, inputs, num_items_in_batch)
         self._micro_batch += 1
         return loss
-
-    def _clip_grad_norm(self, model):
-        norm = super()._clip_grad_norm(model)
-        if not self.args.fp16:  # a loss scaler skips steps that are not finite by design
-            self._watch.note(self.state.global_step + 1, None, "gradient", whole_norm(norm, self.args.device))
-        return norm
-
-    def _note(self, what, value, told_apart=None):
-        self._watch.note(self.state.global_step + 1, self._micro_batch, what, value, told_apart)
-
-    def _require_finite(self):
-        found = self._watch.first_not_finite()
-        if found:
-            step, micro_batch, _ = found
-            raise not_finite(found, self._places(step - 1, micro_batch), newest_whole(self.args.output_dir)[0])
-
-    def _require_finite_weights(self):
-        trained = ((name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad)
-        name = first_not_finite(trained, self.accelerator.reduce)
-        if name:
-            raise weight_not_finite(name, self.state.global_step, newest_whole(self.args.output_dir)[0])
-
-    def _places(self, step, micro_batch):
-        """Where the rows and pairs of a micro-batch, or of a whole step, come from."""
-        window = self._sampler().of_step(step, micro_batch)
-        rows = self.train_dataset["place"] if "place" in self.train_dataset.column_names else None
-        places = [rows[i] for half in window for i in half.task] if rows else []
-        return places + [self.pairs[i]["place"] for half in window for i in half.pairs]
 
     # Loss
 
