@@ -7,12 +7,13 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from midalign.data.checks import PAIR_FIELDS, TASK_FIELDS
+from midalign.data.checks import PAIR_FIELDS
 from midalign.data.pairs import read_pairs
 from midalign.data.reading import task_rows
 from midalign.errors import InputError
 from midalign.recipe import read_recipe
 from midalign.tasks.slots import massive
+from midalign.tasks.slots.task import Slots
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -74,14 +75,14 @@ def test_any_object_is_a_pair_or_refused_in_one_sentence(tmp_path, record):
 
 
 @SHARED_FOLDER
-@given(st.dictionaries(st.sampled_from(TASK_FIELDS), ANYTHING))
+@given(st.dictionaries(st.sampled_from(Slots.fields), ANYTHING))
 def test_any_object_is_a_task_row_or_refused_in_one_sentence(tmp_path, record):
     file = tmp_path / "de-DE" / "test.jsonl"
     file.parent.mkdir(exist_ok=True)
     good = {"id": "x", "locale": "de-DE", "partition": "test", "utt": "licht", "annot_utt": "licht"}
     file.write_text("\n".join(map(json.dumps, (good, record))), encoding="utf-8")
     with pytest.raises(InputError) as error:
-        task_rows(str(tmp_path), "de-DE", "test", "main")
+        task_rows(Slots(), str(tmp_path), "de-DE", "test", "main")
     assert f"{file} line 2 " in str(error.value) and str(error.value).isprintable() and len(str(error.value)) < 3000
 
 

@@ -9,6 +9,7 @@ from midalign.evaluation.transfer import group_of
 from midalign.languages import language_of
 from midalign.models.runs import aligned_languages
 from midalign.tasks.slots.massive import LOCALES
+from midalign.tasks.slots.task import Slots
 
 
 @pytest.mark.parametrize(
@@ -56,10 +57,10 @@ def test_what_was_aligned_under_any_tag_counts_as_aligned(tag, tmp_path):
         DataConfig(align_data=[str(tmp_path)], align_languages=[tag]),
     ):
         aligned = aligned_languages(data)
-        assert group_of(locale, ["en-US"], aligned) == "aligned"
-        assert group_of(locale, [locale], aligned) == "supervised"
-        assert group_of("cy-GB", ["en-US"], aligned) == "never aligned"
+        assert group_of(Slots(), locale, ["en-US"], aligned) == "aligned"
+        assert group_of(Slots(), locale, [locale], aligned) == "supervised"
+        assert group_of(Slots(), "cy-GB", ["en-US"], aligned) == "never aligned"
 
 
 def test_the_other_script_of_a_language_counts_as_never_aligned():
-    assert group_of("zh-TW", [], {"zh"}) == group_of("zh-CN", [], {"zh-Hant"}) == "never aligned"
+    assert group_of(Slots(), "zh-TW", [], {"zh"}) == group_of(Slots(), "zh-CN", [], {"zh-Hant"}) == "never aligned"

@@ -77,7 +77,7 @@ def test_code_that_comes_with_a_model_is_not_run(recipe, tmp_path, capsys):
 
 def test_template_code_in_a_text_stays_text(recipe, tokenizer):
     from midalign.data.tokens import prompt_ids
-    from midalign.tasks.slots import massive
+    from midalign.tasks.slots.task import Slots
 
     text = "{{ 7 * 7 }} {% for x in y %}"
-    assert text in tokenizer.decode(prompt_ids(tokenizer, massive.messages({"utt": text})))
+    assert text in tokenizer.decode(prompt_ids(tokenizer, Slots().prompt({"utt": text})))

@@ -15,6 +15,10 @@ from midalign.errors import InputError
 class DataConfig:
     """What is learned, what is aligned, and what is scored afterwards."""
 
+    task: str = field(default="slots", metadata={"help": "What is learned: slots."})
+    task_instruction: str | None = field(
+        default=None, metadata={"help": "What is asked before each row; the task's own text when unset."}
+    )
     task_data: str | None = field(
         default=None,
         metadata={

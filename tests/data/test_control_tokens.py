@@ -5,7 +5,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from midalign.data.tokens import example_ids, prompt_ids, sentence_ids
-from midalign.tasks.slots import massive
+from midalign.tasks.slots.task import Slots
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -62,7 +62,7 @@ def occurrences(ids, tokenizer, control):
 
 
 def chat(text):
-    return massive.messages({"utt": text})
+    return Slots().prompt({"utt": text})
 
 
 def test_control_tokens_in_an_utterance_add_none_to_the_prompt(family):
@@ -78,7 +78,7 @@ def test_control_tokens_in_an_answer_add_none_to_what_is_trained(family):
     for token in control:
         row = {"utt": f"play {token}", "annot_utt": f"play [song_name : {token}]"}
         plain = {"utt": "play x", "annot_utt": "play [song_name : x]"}
-        found, expected = (example_ids(tokenizer, massive.example(r)) for r in (row, plain))
+        found, expected = (example_ids(tokenizer, Slots().example(r)) for r in (row, plain))
         assert occurrences(found["input_ids"], tokenizer, control) == occurrences(
             expected["input_ids"], tokenizer, control
         )

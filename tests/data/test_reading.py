@@ -14,10 +14,12 @@ from transformers import PreTrainedTokenizerFast
 from midalign.config import DataConfig
 from midalign.data.checks import Sieve
 from midalign.data.pairs import hold_out, of_languages, read_pairs
-from midalign.data.reading import NoSplitError, task_rows
+from midalign.data.reading import task_rows
 from midalign.data.streams import load_pairs, load_task, sample, scored_texts
 from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
+from midalign.tasks.slots.task import Slots
+from midalign.tasks.sources import NoSplitError
 from midalign.texts import comparable
 
 MASSIVE = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository
@@ -33,34 +35,34 @@ def write(path, *rows):
 
 def test_rows_come_from_one_file_per_partition(tmp_path):
     file = write(tmp_path / "de-DE" / "test.jsonl", ROW | {"worker_id": 3})
-    assert task_rows(str(tmp_path), "de-DE", "test", "main") == [ROW | {"place": f"{file} line 1"}]
+    assert task_rows(Slots(), str(tmp_path), "de-DE", "test", "main") == [ROW | {"place": f"{file} line 1"}]
 
 
 def test_rows_come_from_one_file_per_locale_with_massives_name_for_validation(tmp_path):
     write(tmp_path / "de-DE.jsonl", ROW, ROW | {"id": "2", "partition": "dev"})
-    assert [row["id"] for row in task_rows(str(tmp_path), "de-DE", "validation", "main")] == ["2"]
+    assert [row["id"] for row in task_rows(Slots(), str(tmp_path), "de-DE", "validation", "main")] == ["2"]
 
 
 def test_an_id_that_two_rows_have_is_refused(tmp_path):
     write(tmp_path / "de-DE" / "test.jsonl", ROW, ROW)
     with pytest.raises(InputError, match="line 2 has id 1, which an earlier row has too"):
-        task_rows(str(tmp_path), "de-DE", "test", "main")
+        task_rows(Slots(), str(tmp_path), "de-DE", "test", "main")
 
 
 @pytest.mark.parametrize("source", ["demo", "some/folder"])
 def test_an_unknown_locale_is_refused_with_the_known_ones(source):
     with pytest.raises(InputError, match=r"locale xx-XX is not in .*en-US"):
-        task_rows(source, "xx-XX", "train", "main")
+        task_rows(Slots(), source, "xx-XX", "train", "main")
 
 
 def test_a_folder_without_the_locale_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"has neither .*test\.jsonl nor .*de-DE\.jsonl"):
-        task_rows(str(tmp_path), "de-DE", "test", "main")
+        task_rows(Slots(), str(tmp_path), "de-DE", "test", "main")
 
 
 def test_a_hub_data_set_that_cannot_be_read_is_refused():
     with pytest.raises(InputError, match="could not be read from the hub"):
-        task_rows("nobody/nothing", "de-DE", "test", "main")
+        task_rows(Slots(), "nobody/nothing", "de-DE", "test", "main")
 
 
 def test_english_becomes_the_target_whichever_column_it_came_in(tmp_path):
@@ -149,7 +151,7 @@ def test_a_language_that_is_only_measured_needs_no_pairs_left():
 def test_rows_that_cannot_be_learned_are_named(row, message, tmp_path):
     write(tmp_path / "de-DE" / "test.jsonl", row)
     with pytest.raises(InputError, match=message):
-        task_rows(str(tmp_path), "de-DE", "test", "main")
+        task_rows(Slots(), str(tmp_path), "de-DE", "test", "main")
 
 
 @pytest.mark.parametrize("languages", [("de", "fr"), ("en", "en")])
@@ -164,13 +166,15 @@ def test_a_hub_data_set_without_massives_columns_is_refused(monkeypatch):
     table = datasets.Dataset.from_list([{"id": "1", "text": "x"}])
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"test": table})
     with pytest.raises(InputError, match="has no column locale"):
-        task_rows("some/data", "de-DE", "test", "main")
+        task_rows(Slots(), "some/data", "de-DE", "test", "main")
 
 
 def test_a_hub_data_set_gives_the_rows_of_its_split(monkeypatch):
     table = datasets.Dataset.from_list([ROW | {"worker_id": "7"}])
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: {"test": table})
-    assert task_rows("some/data", "de-DE", "test", "main") == [ROW | {"place": "some/data, split test, row 0,"}]
+    assert task_rows(Slots(), "some/data", "de-DE", "test", "main") == [
+        ROW | {"place": "some/data, split test, row 0,"}
+    ]
 
 
 def as_file(kind, folder, rows, monkeypatch):
@@ -205,10 +209,10 @@ def as_file(kind, folder, rows, monkeypatch):
 def test_every_source_is_held_to_the_same_checks(kind, change, message, tmp_path, monkeypatch):
     source = as_file(kind, tmp_path, [ROW, ROW | {"id": "2"} | change], monkeypatch)
     if message is None:
-        assert [row["utt"] for row in task_rows(source, "de-DE", "test", "main")] == [ROW["utt"]] * 2
+        assert [row["utt"] for row in task_rows(Slots(), source, "de-DE", "test", "main")] == [ROW["utt"]] * 2
     else:
         with pytest.raises(InputError, match=message):
-            task_rows(source, "de-DE", "test", "main")
+            task_rows(Slots(), source, "de-DE", "test", "main")
 
 
 @pytest.mark.parametrize("name", ["p.jsonl.gz", "p.parquet"])
@@ -230,7 +234,7 @@ def test_a_split_that_the_hub_does_not_have_is_another_error_than_a_hub_that_doe
 
         monkeypatch.setattr(datasets, "load_dataset", load)
         data = DataConfig(task_data="some/data", task_languages=["de-DE"])
-        return scored_texts(data, Sieve())
+        return scored_texts(Slots(), data, Sieve())
 
     table = datasets.Dataset.from_list([ROW])
     assert hub({"train": table}) == set()
@@ -244,26 +248,26 @@ def test_a_split_that_the_hub_does_not_have_is_another_error_than_a_hub_that_doe
 def test_all_rows_of_a_file_of_test_rows_are_kept_apart(partition, tmp_path):
     write(tmp_path / "de-DE" / "test.jsonl", ROW | {"partition": partition})
     data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
-    assert scored_texts(data, Sieve()) == {"lichtaus"}
+    assert scored_texts(Slots(), data, Sieve()) == {"lichtaus"}
 
 
 def test_of_a_file_with_all_partitions_the_test_rows_are_kept_apart(tmp_path):
     rows = [ROW | {"partition": partition, "utt": partition} for partition in ("train", "dev", "test")]
     write(tmp_path / "de-DE.jsonl", *rows)
     data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
-    assert scored_texts(data, Sieve()) == {"test"}
+    assert scored_texts(Slots(), data, Sieve()) == {"test"}
     write(tmp_path / "de-DE.jsonl", *rows[:2])
-    assert scored_texts(data, Sieve()) == set()
+    assert scored_texts(Slots(), data, Sieve()) == set()
     data.score_languages = ["sw-KE"]
     with pytest.raises(NoSplitError, match=r"has neither sw-KE/test\.jsonl"):
-        scored_texts(data, Sieve())
+        scored_texts(Slots(), data, Sieve())
 
 
 def test_a_bad_row_that_is_read_twice_counts_once(tmp_path):
     write(tmp_path / "de-DE.jsonl", ROW, ROW | {"partition": "dev"}, "{", ROW | {"annot_utt": "["})
     sieve = Sieve("skip")
     for partition in ("test", "validation"):
-        task_rows(str(tmp_path), "de-DE", partition, "main", sieve)
+        task_rows(Slots(), str(tmp_path), "de-DE", partition, "main", sieve)
     assert [sentence.split("jsonl ")[1][:6] for sentence in sieve.left_out] == ["line 3", "line 4"]
 
 
@@ -324,7 +328,7 @@ def test_words_of_which_a_tokenizer_keeps_nothing_are_not_trained(tmp_path):
     write(tmp_path / "de-DE" / "train.jsonl", *rows)
     data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
     sieve = Sieve("skip")
-    kept, _ = load_task(data, dropping, None, False, sieve)
+    kept, _ = load_task(Slots(), data, dropping, None, False, sieve)
     assert len(kept) == 1
     assert "line 2 has utterance 'zzz', of which this tokenizer keeps no token" in sieve.left_out[0]
     assert "line 3 has slot time with 'zz', of which this tokenizer keeps no token" in sieve.left_out[1]
@@ -333,4 +337,4 @@ def test_words_of_which_a_tokenizer_keeps_nothing_are_not_trained(tmp_path):
 @pytest.mark.skipif(not MASSIVE.is_dir(), reason="needs MASSIVE")
 @pytest.mark.parametrize("locale", ["ja-JP", "zh-CN", "th-TH", "tr-TR", "hi-IN", "ar-SA"])
 def test_every_annotation_of_massive_spells_its_utterance(locale):
-    assert len(task_rows(str(MASSIVE), locale, "validation", "main")) == 2033
+    assert len(task_rows(Slots(), str(MASSIVE), locale, "validation", "main")) == 2033

@@ -22,6 +22,7 @@ from midalign.data.tokens import example_ids, prompt_ids
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate, stop_ids
 from midalign.tasks.slots import massive, scoring
+from midalign.tasks.slots.task import Slots
 
 SRC = Path(__file__).parents[2] / "src"
 PAGE = SRC.parent / "recipes" / "keys.md"
@@ -93,7 +94,7 @@ WORDS = [" time:", "time:", " nine", "\n\n"]  # a token each
 ROWS = ["wake me at [time : nine]", "[time : nine] now", "meet on [date : friday]", "call [person : mom]", "stop"]
 F1 = 2 * 2 / (2 * 2 + 3 + 2)
 DAY = "2026-03-01"
-ASKED = massive.messages({"utt": "wake me"})
+ASKED = Slots().prompt({"utt": "wake me"})
 
 
 def make_tokenizer(template, eos="<|endoftext|>", **special):
@@ -114,7 +115,7 @@ def make_tokenizer(template, eos="<|endoftext|>", **special):
 
 def make_speaker(tokenizer):
     """A causal LM that answers "time: nine" to every prompt of a fitted tokenizer, ends its turn, and says it again."""
-    row = example_ids(tokenizer, massive.example({"utt": "a", "annot_utt": "[time : nine]"}))
+    row = example_ids(tokenizer, Slots().example({"utt": "a", "annot_utt": "[time : nine]"}))
     trained = [label for label in row["labels"] if label != -100]
     last = row["input_ids"][-len(trained) - 1]
     chain = [last, *trained, trained[0]]
@@ -172,17 +173,17 @@ def compared(name, rows, task, folder):
     """One line of the table in recipes/keys.md; asserts that the three agree."""
     own = make_tokenizer(TEMPLATES[name])
     fit(own, day=DAY)
-    examples = {row["utt"]: example_ids(own, massive.example(row)) for row in rows}
+    examples = {row["utt"]: example_ids(own, Slots().example(row)) for row in rows}
     trained = {utt: row["input_ids"][: row["labels"].count(-100)] for utt, row in examples.items()}
     own.save_pretrained(folder)
     saved = AutoTokenizer.from_pretrained(folder)  # on another day
     fit(saved)
-    assert {row["utt"]: prompt_ids(saved, massive.messages(row)) for row in rows} == trained
+    assert {row["utt"]: prompt_ids(saved, Slots().prompt(row)) for row in rows} == trained
     model, end = make_speaker(saved), end_of_turn(saved)
     for row in examples.values():
         answer = saved.decode([label for label in row["labels"] if label != -100])
         assert end.text in answer and not answer.split(end.text)[1].strip()
-    texts = generate(model, saved, [massive.messages(row) for row in rows], 2, 24)
+    texts = generate(model, saved, [Slots().prompt(row) for row in rows], 2, 24)
     prompts, stops, until, answers = by_lm_eval(task, model, saved)
     assert prompts == trained
     assert stops == stop_ids(model, saved) and until[0] == end.text
@@ -209,7 +210,7 @@ def fitted(template, **options):
 
 
 def trained(tokenizer):
-    row = example_ids(tokenizer, massive.example({"utt": "a", "annot_utt": "[time : nine]"}))
+    row = example_ids(tokenizer, Slots().example({"utt": "a", "annot_utt": "[time : nine]"}))
     return tokenizer.decode([label for label in row["labels"] if label != -100])
 
 
@@ -256,7 +257,7 @@ def test_an_end_that_is_plain_text_ends_answers_in_both_programs(template, text,
     assert end_of_turn(tokenizer) == End(None, text)
     model, passes = make_speaker(tokenizer), []
     model.register_forward_hook(lambda *_: passes.append(1))
-    texts = generate(model, tokenizer, [massive.messages(row) for row in rows[1]], 5, 24)
+    texts = generate(model, tokenizer, [Slots().prompt(row) for row in rows[1]], 5, 24)
     assert len(passes) <= 12  # the shared prompt, and no more tokens than answer and end have
     _, _, until, answers = by_lm_eval(task, model, tokenizer)
     assert texts == ["time: nine"] * 5 == [answers[row["utt"]] for row in rows[1]]
@@ -387,7 +388,7 @@ def test_lm_eval_is_refused_where_it_adds_tokens_that_training_does_not_have(sid
     with pytest.raises(InputError, match=r"tokenise the prompt of .* otherwise than training did.*add_bos_token=False"):
         by_lm_eval(task, model, tokenizer)
     prompts, *_ = by_lm_eval(task, model, tokenizer, add_bos_token=False)
-    assert prompts == {row["utt"]: prompt_ids(tokenizer, massive.messages(row)) for row in rows[1]}
+    assert prompts == {row["utt"]: prompt_ids(tokenizer, Slots().prompt(row)) for row in rows[1]}
 
 
 def test_lm_eval_asks_as_the_adapter_was_asked(task, rows, tmp_path):
@@ -399,7 +400,7 @@ def test_lm_eval_asks_as_the_adapter_was_asked(task, rows, tmp_path):
     harness.peft = str(tmp_path)
     task.build_all_requests(apply_chat_template=True, chat_template=harness.apply_chat_template)
     asked = {request.doc["utt"]: harness.tok_encode(request.arguments[0]) for request in task.instances}
-    assert asked == {row["utt"]: prompt_ids(adapters, massive.messages(row)) for row in rows[1]}
+    assert asked == {row["utt"]: prompt_ids(adapters, Slots().prompt(row)) for row in rows[1]}
     assert base.chat_template == LLAMA3  # other tasks of the same model are asked as ever
 
 

@@ -7,6 +7,7 @@ import pytest
 from midalign.errors import InputError
 from midalign.evaluation.answers import answer
 from midalign.tasks.slots import massive
+from midalign.tasks.slots.task import Slots
 
 LINE = '{"id": "1", "utt": "a", "prediction": "None"}\n'
 RECORD = json.dumps({"instruction": massive.INSTRUCTION, "max_new_tokens": 1}).encode()
@@ -19,7 +20,7 @@ def stored(tmp_path):
     def answers(lines=LINE, record=RECORD):
         (tmp_path / "tr-TR.jsonl").write_text(lines)
         (tmp_path / "model.json").write_bytes(record)
-        return answer({"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, lambda n: None)
+        return answer(Slots(), {"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, lambda n: None)
 
     return answers
 
@@ -72,4 +73,4 @@ def test_a_folder_where_a_file_of_answers_should_be_is_one_sentence(tmp_path):
     (tmp_path / "tr-TR.jsonl").mkdir()
     (tmp_path / "model.json").write_bytes(RECORD)
     with pytest.raises(InputError, match=r"tr-TR\.jsonl: Is a directory"):
-        answer({"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, print)
+        answer(Slots(), {"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, print)

@@ -12,6 +12,7 @@ from midalign.data.tokens import prompt_ids
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate, generate_batches
 from midalign.evaluation.transfer import group_of, transfer_table
+from midalign.tasks.slots.task import Slots
 
 CHATS = [[{"role": "user", "content": "a" * n}] for n in (9, 1, 5, 30, 2)]
 
@@ -135,7 +136,7 @@ def test_an_answer_stops_at_the_end_of_turn(make_model, tokenizer):
 
 
 def test_a_locale_belongs_to_the_group_in_which_it_was_trained():
-    assert [group_of(locale, ["en-US"], {"de"}) for locale in ("en-US", "de-DE", "tr-TR")] == [
+    assert [group_of(Slots(), locale, ["en-US"], {"de"}) for locale in ("en-US", "de-DE", "tr-TR")] == [
         "supervised",
         "aligned",
         "never aligned",
@@ -145,7 +146,7 @@ def test_a_locale_belongs_to_the_group_in_which_it_was_trained():
 def test_the_table_shows_both_runs_and_group_means():
     scores = {"de-DE": {"f1": 0.5, "name_f1": 0.75}, "es-ES": {"f1": 0.7, "name_f1": 0.85}}
     before = {locale: {"f1": 0.1, "name_f1": 0.2} for locale in scores}
-    table = transfer_table(scores, dict.fromkeys(scores, "aligned"), before)
+    table = transfer_table(Slots(), scores, dict.fromkeys(scores, "aligned"), before)
     columns = [list(column.cells) for column in table.columns]
     assert columns[0] == ["de-DE", "es-ES", "mean"]
     assert columns[2:] == [["10.0"] * 3, ["50.0", "70.0", "60.0"], ["20.0"] * 3, ["75.0", "85.0", "80.0"]]

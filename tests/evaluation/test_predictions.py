@@ -37,19 +37,19 @@ FORMS = {
 def test_a_dump_is_read_whole_whatever_its_name_and_the_white_space_in_it(form, pack, name, tmp_path):
     file = tmp_path / (name + ".gz" * pack)
     file.write_bytes(gzip.compress(FORMS[form]) if pack else FORMS[form])
-    assert read_predictions(file, ROWS) == (ROWS, ANSWERS)
+    assert read_predictions(file, ROWS, "utt") == (ROWS, ANSWERS)
 
 
 def test_plain_answers_end_at_line_feeds_alone(tmp_path):
     (tmp_path / "p.txt").write_bytes("".join(answer + "\n" for answer in ANSWERS).encode())
-    assert read_predictions(tmp_path / "p.txt", ROWS) == (ROWS, ANSWERS)
+    assert read_predictions(tmp_path / "p.txt", ROWS, "utt") == (ROWS, ANSWERS)
     (tmp_path / "p.txt").write_bytes(b"a\r\nb\r\n\r\n[c]")
-    assert read_predictions(tmp_path / "p.txt", ROWS[:4])[1] == ["a", "b", "", "[c]"]
+    assert read_predictions(tmp_path / "p.txt", ROWS[:4], "utt")[1] == ["a", "b", "", "[c]"]
 
 
 def test_answers_come_from_parquet(tmp_path):
     datasets.Dataset.from_list(OBJECTS).to_parquet(tmp_path / "p.parquet")
-    assert read_predictions(tmp_path / "p.parquet", ROWS) == (ROWS, ANSWERS)
+    assert read_predictions(tmp_path / "p.parquet", ROWS, "utt") == (ROWS, ANSWERS)
 
 
 BAD = [
@@ -76,7 +76,7 @@ BAD = [
 def test_what_cannot_be_read_is_refused_by_name(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as error:
-        read_predictions(tmp_path / name, ROWS)
+        read_predictions(tmp_path / name, ROWS, "utt")
     text = str(error.value)
     assert name in text and message in text and text.isprintable() and len(text) < 500
 
@@ -85,10 +85,10 @@ def test_what_cannot_be_read_is_refused_by_name(name, content, message, tmp_path
 def test_an_answer_that_only_looks_like_json_is_a_plain_line(text, tmp_path):
     (tmp_path / "p.txt").write_text(text + "\n")
     assert not is_json(tmp_path / "p.txt")
-    assert read_predictions(tmp_path / "p.txt", ROWS[:1])[1] == [text]
+    assert read_predictions(tmp_path / "p.txt", ROWS[:1], "utt")[1] == [text]
 
 
 def test_a_pipe_of_answers_is_refused(tmp_path):
     os.mkfifo(tmp_path / "p.txt")
     with pytest.raises(InputError, match="is a pipe or a device"):
-        read_predictions(tmp_path / "p.txt", ROWS)
+        read_predictions(tmp_path / "p.txt", ROWS, "utt")

@@ -12,7 +12,10 @@ from rich.console import Console
 
 from midalign.evaluation.comparison import compare
 from midalign.evaluation.report import html as page
-from midalign.evaluation.report import markdown, table, write_report
+from midalign.evaluation.report import markdown, table, told, write_report
+from midalign.tasks.slots.task import Slots
+
+TASK = Slots("slots")
 
 NASTY = '<script>alert(1)</script> & "x" \ud800'
 ROWS = {
@@ -28,7 +31,7 @@ ANSWERS = {
 
 @pytest.fixture
 def folder(tmp_path):
-    write_report(tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "</pre><script>"}})
+    write_report(TASK, tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "</pre><script>"}})
     return tmp_path
 
 
@@ -103,7 +106,7 @@ def test_a_reader_without_sight_or_mouse_finds_every_figure(read):
 
 
 def test_a_single_run_has_no_gains_and_still_a_page(tmp_path):
-    result = write_report(tmp_path, ROWS, {"base": ANSWERS["sft"]}, GROUPS, "base", {"data": {"source": "demo"}})
+    result = write_report(TASK, tmp_path, ROWS, {"base": ANSWERS["sft"]}, GROUPS, "base", {"data": {"source": "demo"}})
     table = markdown(result)
     assert table.splitlines()[0] == "| language | rows | run | slot F1 (95 %) | slot found |"
     text = (tmp_path / "report.html").read_text()
@@ -112,10 +115,10 @@ def test_a_single_run_has_no_gains_and_still_a_page(tmp_path):
 
 
 def test_the_demo_corpus_is_not_called_massive(tmp_path):
-    write_report(tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "demo"}})
+    write_report(TASK, tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "demo"}})
     text = (tmp_path / "report.html").read_text()
     assert "test rows of the embedded demo corpus" in text and "MASSIVE" not in text
-    write_report(tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "my/rows"}})
+    write_report(TASK, tmp_path, ROWS, ANSWERS, GROUPS, "sft", {"data": {"source": "my/rows"}})
     assert "test rows of my/rows" in (tmp_path / "report.html").read_text()
 
 
@@ -130,7 +133,7 @@ def test_the_report_says_what_its_intervals_and_p_values_are_about(folder, read)
 def test_with_enough_rows_there_are_intervals_and_no_word_about_their_absence(tmp_path):
     rows = {"tr-TR": [{"id": str(i), "locale": "tr-TR", "utt": "x", "annot_utt": "[time : x]"} for i in range(40)]}
     answers = {"a": {"tr-TR": ["time: x", "time: y"] * 20}}
-    result = write_report(tmp_path, rows, answers, {"tr-TR": "aligned"}, "a", {"data": {"source": "demo"}})
+    result = write_report(TASK, tmp_path, rows, answers, {"tr-TR": "aligned"}, "a", {"data": {"source": "demo"}})
     table = markdown(result)
     assert re.search(r"\| tr-TR \| 40 \| a \| 50\.0 \(3\d\.\d to 6\d\.\d\) \| 100\.0 \|", table)
     assert "no interval" not in table and "no interval" not in (tmp_path / "report.html").read_text()
@@ -138,9 +141,9 @@ def test_with_enough_rows_there_are_intervals_and_no_word_about_their_absence(tm
 
 def test_a_narrow_console_shows_every_letter_and_figure():
     name = "a-run-with-a-name-of-some-length-[bold]1"
-    runs = compare(ROWS, {"sft": ANSWERS["sft"], name: ANSWERS["align|<b>"]}, GROUPS, "sft")
+    runs = compare(TASK, ROWS, {"sft": ANSWERS["sft"], name: ANSWERS["align|<b>"]}, GROUPS, "sft")
     console = Console(width=80, file=io.StringIO())
-    console.print(table({"runs": runs, "groups": GROUPS, "baseline": "sft"}))
+    console.print(table({"task": told(TASK), "runs": runs, "groups": GROUPS, "baseline": "sft"}))
     shown = console.file.getvalue()
     assert "…" not in shown and max(map(len, shown.splitlines())) <= 80
     folded = "".join(line.split("  ")[0] for line in shown.splitlines())
@@ -151,7 +154,7 @@ def test_a_narrow_console_shows_every_letter_and_figure():
 @pytest.mark.parametrize("name", ["two\nlines", "[click](javascript:alert)", "a | b", "`x`", "**x**", "\x1b[31mred"])
 def test_any_name_of_a_run_stays_the_text_of_its_cell(tmp_path, name):
     answers = {"sft": ANSWERS["sft"], name: ANSWERS["sft"]}
-    result = write_report(tmp_path, ROWS, answers, GROUPS, "sft", {"data": {"source": "demo"}})
+    result = write_report(TASK, tmp_path, ROWS, answers, GROUPS, "sft", {"data": {"source": "demo"}})
     table = markdown(result)
     lines = [line for line in table.splitlines() if line.startswith("|")]
     assert {line.replace("\\|", "").count("|") for line in lines} == {10} and len(lines) == 2 + 6 * 2
@@ -179,7 +182,7 @@ def test_nothing_is_cut_off_on_a_phone_or_a_desk(tmp_path, width):
         "a-run-with-a-rather-long-name-too": {"tr-TR": ["time: " + "y" * 90, "time: x", "time: x", "None"] * 10},
     }
     data = {"data": {"source": "a/folder/with/rows"}}
-    write_report(tmp_path, rows, answers, {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name", data)
+    write_report(TASK, tmp_path, rows, answers, {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name", data)
     page = tmp_path / "report.html"
     text = page.read_text()
     policy = text[text.index('<meta http-equiv="Content-Security-Policy"') :].splitlines()[0]

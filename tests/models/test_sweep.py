@@ -11,6 +11,7 @@ from midalign import cli
 from midalign.errors import InputError
 from midalign.models import sweep as sweeping
 from midalign.models.sweep import sweep
+from midalign.tasks.slots.task import Slots
 
 
 @pytest.fixture
@@ -40,35 +41,35 @@ ROWS = {
 
 def test_the_best_weight_is_chosen_and_written(adapters, tmp_path):
     # At 0 the parrot answers both rows: a hit, and a spurious "date: monday": F1 = 2 / 3. At 1 it says nothing: F1 0.
-    result = sweep(*adapters, tmp_path / "out", [1.0, 0.0], ROWS)
+    result = sweep(Slots(), *adapters, tmp_path / "out", [1.0, 0.0], ROWS)
     assert result["chosen"] == 0.0
     assert result["weights"] == {0.0: {"en-US": 2 / 3, "mean": 2 / 3}, 1.0: {"en-US": 0.0, "mean": 0.0}}
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["chosen"] == 0.0
 
 
 def test_answers_are_asked_for_once(adapters, tmp_path, monkeypatch):
-    first = sweep(*adapters, tmp_path / "out", [0.0, 1.0], ROWS)
+    first = sweep(Slots(), *adapters, tmp_path / "out", [0.0, 1.0], ROWS)
     monkeypatch.setattr(sweeping, "load_run", lambda run: pytest.fail("answers were there already"))
-    assert sweep(*adapters, tmp_path / "out", [0.0, 1.0], ROWS) == first
+    assert sweep(Slots(), *adapters, tmp_path / "out", [0.0, 1.0], ROWS) == first
 
 
 def test_equal_means_go_to_the_smaller_weight(adapters, tmp_path):
-    assert sweep(*adapters, tmp_path / "out", [0.02, 0.01], ROWS)["chosen"] == 0.01
+    assert sweep(Slots(), *adapters, tmp_path / "out", [0.02, 0.01], ROWS)["chosen"] == 0.01
 
 
 def test_a_sweep_of_other_adapters_is_not_taken_for_this_one(adapters, tmp_path):
     task, align = adapters
-    sweep(task, align, tmp_path / "out", [1.0], ROWS)
+    sweep(Slots(), task, align, tmp_path / "out", [1.0], ROWS)
     with pytest.raises(InputError, match="a sweep of other adapters or options"):
-        sweep(align, task, tmp_path / "out", [1.0], ROWS)
+        sweep(Slots(), align, task, tmp_path / "out", [1.0], ROWS)
     with pytest.raises(InputError, match="a sweep of other adapters or options"):
-        sweep(task, align, tmp_path / "out", [1.0], ROWS, rank=1)
+        sweep(Slots(), task, align, tmp_path / "out", [1.0], ROWS, rank=1)
 
 
 @pytest.mark.parametrize("weights", [[], [1.0, 1.0]])
 def test_weights_are_given_and_each_once(adapters, tmp_path, weights):
     with pytest.raises(InputError, match="each once"):
-        sweep(*adapters, tmp_path / "out", weights, ROWS)
+        sweep(Slots(), *adapters, tmp_path / "out", weights, ROWS)
 
 
 def run(capsys, *argv):

@@ -8,7 +8,7 @@ from lm_eval.tasks import TaskManager
 
 from midalign.evaluation.generation import generate
 from midalign.evaluation.lm_link import LM_TASKS
-from midalign.tasks.slots import massive
+from midalign.tasks import find_task
 from midalign.tasks.thoughts import without_thought
 
 
@@ -19,16 +19,16 @@ def compare_generation(model, tokenizer, data, revision, locales, rows, batch_si
     Ours is timed from chats to text; theirs from rendered prompts to text, without the loading of tasks.
     Returns {"rows", "ours", "lm_eval" (rows per second, medians), "ratio", "equal" (share of equal answers)}.
     """
-    metadata = {"task_data": data, "task_revision": revision}
+    task, metadata = find_task("slots"), {"task_data": data, "task_revision": revision}
     manager = TaskManager(include_path=str(LM_TASKS), include_defaults=False, metadata=metadata)
     harness = HFLM(model, tokenizer=tokenizer, batch_size=batch_size)
     requests = []
-    for task in manager.load([f"massive_slots_{locale}" for locale in locales])["tasks"].values():
-        task.build_all_requests(limit=rows, apply_chat_template=True, chat_template=harness.apply_chat_template)
-        requests += task.instances
+    for one in manager.load([f"massive_slots_{locale}" for locale in locales])["tasks"].values():
+        one.build_all_requests(limit=rows, apply_chat_template=True, chat_template=harness.apply_chat_template)
+        requests += one.instances
     for request in requests:
         request.arguments[1]["max_gen_toks"] = max_new_tokens
-    chats = [massive.messages(request.doc) for request in requests]
+    chats = [task.prompt(request.doc) for request in requests]
 
     generate(model, tokenizer, chats[:batch_size], batch_size, 2)  # what only the first call costs is nobody's
     seconds = {"ours": [], "lm_eval": []}

@@ -6,14 +6,19 @@ from typing import Annotated
 import typer
 
 import midalign
+from midalign.errors import InputError
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-HUB, REVISION = "AmazonScience/massive", "refs/convert/parquet"
-Data = Annotated[str, typer.Option(help="Rows: a folder, a hub data set or `demo`, as task_data in a recipe.")]
+REVISION = "refs/convert/parquet"
+TaskName = Annotated[str, typer.Option("--task", help="What the rows are, as task in a recipe.")]
+Data = Annotated[
+    str | None,
+    typer.Option(help="Rows: a folder, a hub data set or `demo`, as task_data in a recipe.", show_default="the task's"),
+]
 Revision = Annotated[str, typer.Option(help="Revision of a hub data set.")]
 
 
@@ -38,3 +43,10 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
     float16 = "float16"
     float32 = "float32"
+
+
+def source_of_task(task, data):
+    """Where the rows are: as told, else where the task's published ones are. Raises InputError where it has none."""
+    if not (data or task.source):
+        raise InputError(f"task {task.name} has no rows of its own; give --data, a folder or a hub data set.")
+    return data or task.source

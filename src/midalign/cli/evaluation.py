@@ -10,11 +10,9 @@ import typer
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from midalign.cli.app import HUB, REVISION, Dtype, app
+from midalign.cli.app import REVISION, Dtype, app, source_of_task
 from midalign.console import console
 from midalign.errors import InputError
-from midalign.files import place_of
-from midalign.languages import language_of
 from midalign.texts import shown
 
 
@@ -26,6 +24,7 @@ def evaluate(
     rows: Annotated[
         int | None, typer.Option(min=1, help="Test rows of each locale; else score_rows, else all.")
     ] = None,
+    task: Annotated[str | None, typer.Option(help="What is asked; else the recipe's, else slots.")] = None,
     data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
     supervised: Annotated[list[str] | None, typer.Option(help="Locales that had labels.")] = None,
@@ -33,9 +32,9 @@ def evaluate(
     base: Annotated[bool, typer.Option(help="Evaluate the models below the adapters too.")] = True,
     dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Where an answer is cut.")] = 128,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Where an answer is cut; else the task's.")] = None,
 ):
-    """Slot F1 per language of one or several models side by side, with a report.
+    """Scores per language of one or several models side by side, with a report.
 
     Gains are over the first run that is named; a single run is compared with the model below it. Data, locales, rows
     and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
@@ -48,6 +47,7 @@ def evaluate(
 
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import FILES, notes, table, write_report
+    from midalign.files import place_of
     from midalign.models.runs import find_run, load_run, with_bases
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
@@ -60,10 +60,11 @@ def evaluate(
             raise InputError(
                 f"{output / name} holds the report, not the answers of a run; rename the folder {shown(name)}."
             )
-    recipe = _recipe(named)
+    recipe, kind = _recipe(named), task_of_runs(named, task)
+    max_new_tokens = max_new_tokens or kind.max_new_tokens
     rows = rows or (recipe.score_rows if recipe else None)
-    rows_by_locale, source = _rows(*source_of(named, locales, data, revision), rows)
-    groups = _groups(named, rows_by_locale, supervised, aligned)
+    rows_by_locale, source = _rows(kind, *source_of(kind, named, locales, data, revision), rows)
+    groups = _groups(kind, named, rows_by_locale, supervised, aligned)
     models = _models(everyone, output)
     answers = {}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -72,6 +73,7 @@ def evaluate(
         bars = {name: progress.add_task(escape(shown(name)), total=total) for name in names}
         for run in everyone:
             answers[run.name] = answer(
+                kind,
                 rows_by_locale,
                 output / run.name,
                 models[run.name],
@@ -82,9 +84,9 @@ def evaluate(
             )
     baseline = (named if len(named) > 1 else everyone)[0].name
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
-    result = write_report(output, rows_by_locale, answers, groups, baseline, record)
+    result = write_report(kind, output, rows_by_locale, answers, groups, baseline, record)
     console().print(table(result), *notes(result), sep="\n\n")
-    print(f"{place_of(output / 'report.html')} has the intervals as bars, failing slots and examples.")
+    print(f"{place_of(output / 'report.html')} has the intervals as bars, what fails most and examples.")
 
 
 def _models(runs, output):
@@ -109,52 +111,59 @@ def _recipe(named):
     return next((run.data for run in named if run.data), None)
 
 
-def _split(values):
-    """["en,sw", "cy"] -> the locales meant."""
-    from midalign.data.reading import find_locale
-
-    return [find_locale(name.strip()) for value in values for name in value.split(",")]
-
-
-def source_of(named, locales, data, revision):
-    """(locales, data, revision): as given, else of the first recipe, else the paper's and the hub's."""
-    from midalign.tasks.slots import massive
+def task_of_runs(named, task):
+    """The task that is asked: as told, else of the first recipe, else slots. Raises InputError."""
+    from midalign.tasks import find_task, task_of
 
     recipe = _recipe(named)
+    return task_of(recipe) if recipe and task in (None, recipe.task) else find_task(task or "slots")
+
+
+def split_languages(task, values):
+    """["en,sw", "cy"] -> the languages meant, each once."""
+    return list(dict.fromkeys(task.language(name.strip()) for value in values for name in value.split(",")))
+
+
+def source_of(task, named, locales, data, revision):
+    """(languages, data, revision): as given, else of the first recipe, else the published ones. Raises InputError."""
+    recipe = _recipe(named)
     if locales:
-        locales = _split(locales)
+        locales = split_languages(task, locales)
     else:
-        locales = (recipe and recipe.score_languages) or [*massive.SUPERVISED, *massive.ALIGNED]
-    data = data or (recipe.task_data if recipe else HUB)
+        locales = (recipe and recipe.score_languages) or [*task.supervised, *task.aligned]
+    if not locales:
+        raise InputError(f"task {task.name} has no languages of its own; give --locale.")
+    data = data or (recipe.task_data if recipe else source_of_task(task, None))
     return locales, data, revision or (recipe.task_revision if recipe else REVISION)
 
 
-def _rows(locales, data, revision, count):
+def _rows(task, locales, data, revision, count):
     """({locale: test rows}, where they are from)."""
     from midalign.data.reading import task_rows
     from midalign.data.streams import sample
 
     locales = list(dict.fromkeys(locales))
-    rows = {locale: sample(task_rows(data, locale, "test", revision), count) for locale in locales}
+    rows = {locale: sample(task_rows(task, data, locale, "test", revision), count) for locale in locales}
     content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
     return rows, {**source, "partition": "test", "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
 
 
-def _groups(named, locales, supervised, aligned):
+def _groups(task, named, locales, supervised, aligned):
     """{locale: its part in training}."""
     from midalign.evaluation.transfer import group_of
     from midalign.models.runs import aligned_languages
-    from midalign.tasks.slots import massive
 
     recipe = _recipe(named)
-    supervised = _split(supervised) if supervised else recipe.task_languages if recipe else massive.SUPERVISED
+    given = split_languages(task, supervised) if supervised else None
+    supervised = given or (recipe.task_languages if recipe else task.supervised)
     if aligned or not recipe:
-        languages = {language_of(locale) for locale in (_split(aligned) if aligned else massive.ALIGNED)}
+        languages = split_languages(task, aligned) if aligned else task.aligned
+        languages = set().union(*map(task.spoken, languages))
     else:
         languages = set().union(*(aligned_languages(run.data) for run in named if run.data))
-    return {locale: group_of(locale, supervised, languages) for locale in locales}
+    return {locale: group_of(task, locale, supervised, languages) for locale in locales}
 
 
 @app.command()

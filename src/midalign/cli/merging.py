@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from midalign.cli.app import HUB, REVISION, Data, Dtype, Revision, app
+from midalign.cli.app import REVISION, Data, Dtype, Revision, app, source_of_task
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.files import place_of
@@ -62,7 +62,8 @@ def merge(
     sweep: Annotated[
         str | None, typer.Option(help="Weights of the alignment's update to try on development rows: 0.3,0.5,1.")
     ] = None,
-    data: Data = HUB,
+    kind: Annotated[str, typer.Option("--sweep-task", help="sweep: what the rows are, as task in a recipe.")] = "slots",
+    data: Data = None,
     revision: Revision = REVISION,
     locales: Annotated[list[str] | None, typer.Option("--locale", help="sweep: sw,cy or repeated.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="sweep: development rows of each locale.")] = 200,
@@ -82,7 +83,7 @@ def merge(
     if sweep:
         if method is not Method.sum or not locales:
             raise InputError("--sweep tries weights of a sum on rows of languages; leave --method out, give --locale.")
-        weights = (1.0, _best_weight(task, align, output, sweep, data, revision, locales, rows, options))
+        weights = (1.0, _best_weight(kind, task, align, output, sweep, data, revision, locales, rows, options))
     record = merge_adapters(task, align, output, method.value, weights, borders=borders, density=density, **options)
     lines = [("rank", str(record["rank"])), ("relative error of the update", f"{record['relative_error']:.1e}")]
     if record["logits"]:
@@ -91,23 +92,30 @@ def merge(
     _print(output, lines, record["notes"])
 
 
-def _best_weight(task, align, output, sweep, data, revision, locales, count, options):
+def _best_weight(kind, task, align, output, sweep, data, revision, locales, count, options):
     """The alignment's weight with the best mean F1 on validation rows; prints what was tried."""
-    from midalign.data.reading import find_locale, task_rows
+    from midalign.cli.evaluation import split_languages
+    from midalign.data.reading import task_rows
     from midalign.data.streams import sample
     from midalign.models.sweep import sweep as try_weights
+    from midalign.tasks import find_task
 
     try:
         weights = [float(weight) for weight in sweep.split(",")]
     except ValueError as error:
         raise InputError(f"--sweep {sweep}: give numbers with commas between them, such as 0.3,0.5,1.") from error
-    names = list(dict.fromkeys(find_locale(name.strip()) for value in locales for name in value.split(",")))
-    rows = {name: sample(task_rows(data, name, "validation", revision), count) for name in names}
+    kind = find_task(kind)
+    names, data = split_languages(kind, locales), source_of_task(kind, data)
+    rows = {name: sample(task_rows(kind, data, name, "validation", revision), count) for name in names}
     with Progress(console=console()) as progress:
         bar = progress.add_task("answers", total=len(weights) * sum(map(len, rows.values())))
         folder = output.with_name(f"{output.name}-sweep")
-        result = try_weights(task, align, folder, weights, rows, advance=partial(progress.advance, bar), **options)
-    table = Table(title=f"slot F1 on {count} validation rows of each locale, percent", title_justify="left")
+        result = try_weights(
+            kind, task, align, folder, weights, rows, advance=partial(progress.advance, bar), **options
+        )
+    table = Table(
+        title=f"{kind.shown[kind.compared]} on {count} validation rows of each locale, percent", title_justify="left"
+    )
     for column in ("weight of the alignment", *names, "mean"):
         table.add_column(column, justify="right")
     for weight, scores in result["weights"].items():
@@ -183,14 +191,14 @@ def export(
 
 def _chats(run, data, locales, revision, count):
     """`count` prompts, the first test rows of every locale in turn."""
-    from midalign.cli.evaluation import source_of
+    from midalign.cli.evaluation import source_of, task_of_runs
     from midalign.data.reading import task_rows
     from midalign.demo import corpus
-    from midalign.tasks.slots import massive
 
+    task = task_of_runs([run], None)
     if not (data or run.data):
         data, locales = "demo", locales or list(corpus.DEMO_LOCALES)
-    names, data, revision = source_of([run], locales, data, revision)
-    each = [task_rows(data, name, "test", revision) for name in dict.fromkeys(names)] if count else []
+    names, data, revision = source_of(task, [run], locales, data, revision)
+    each = [task_rows(task, data, name, "test", revision) for name in dict.fromkeys(names)] if count else []
     turns = (rows[i] for i in range(max(map(len, each), default=0)) for rows in each if i < len(rows))
-    return [massive.messages(row) for row, _ in zip(turns, range(count), strict=False)]
+    return [task.prompt(row) for row, _ in zip(turns, range(count), strict=False)]

@@ -5,12 +5,10 @@ import re
 
 from midalign.errors import InputError
 from midalign.languages import language_of
-from midalign.tasks.slots.massive import SLOTS, parse, segments
 from midalign.texts import comparable, quoted, shown
 
 logger = logging.getLogger(__name__)
 
-TASK_FIELDS = ("id", "locale", "partition", "utt", "annot_utt")
 PAIR_FIELDS = ("source", "target", "source_lang", "target_lang")
 PARTITIONS = ("train", "dev", "test")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -86,28 +84,13 @@ def field_problem(record, fields):
     return None
 
 
-def task_problem(row, locale):
-    """Why a task row of this locale cannot be learned, or None."""
+def task_problem(row, task, locale):
+    """Why a row of this locale cannot be learned as a task, or None.   task: `tasks.base.Task`."""
     if row["locale"] != locale:
         return f"has locale {shown(row['locale'])}, but {locale} was asked for; keep locales apart"
     if row["partition"] not in PARTITIONS:
         return f"has partition {shown(row['partition'])}; use {', '.join(PARTITIONS)}"
-    try:
-        pieces = segments(row["annot_utt"])
-    except ValueError as error:
-        return f"has a bad annotation: {str(error).removesuffix('.')}"
-    for slot, words in pieces:
-        if slot is not None and slot not in SLOTS:
-            return f"has slot {shown(slot)}, which MASSIVE does not know; use {', '.join(sorted(SLOTS))}"
-        if slot is not None and not comparable(words):
-            return f"has slot {slot} with nothing to read in it, {quoted(words)}; give it words or delete the slot"
-    spells = "".join(words for _, words in pieces)
-    if comparable(spells) != comparable(row["utt"]):
-        return (
-            f"has annotation {quoted(row['annot_utt'])}, but the utterance is {quoted(row['utt'])}; without its "
-            "brackets the annotation must be the utterance"
-        )
-    return None
+    return task.problem(row)
 
 
 def pair_problem(pair):
@@ -122,14 +105,10 @@ def pair_problem(pair):
     return None
 
 
-def token_problem(row, unread):
+def token_problem(row, task, unread):
     """Why a tokenizer leaves nothing to learn from a task row, or None.   unread: texts of which it keeps no token."""
-    if row["utt"] in unread:
-        return f"has utterance {quoted(row['utt'])}, of which this tokenizer keeps no token; leave it out"
-    slot, words = next(((slot, words) for slot, words in parse(row["annot_utt"]) if words in unread), (None, None))
-    return (
-        f"has slot {slot} with {quoted(words)}, of which this tokenizer keeps no token; leave it out" if slot else None
-    )
+    found = next(((what, text) for what, text in task.vital(row) if text in unread), None)
+    return f"has {found[0]} {quoted(found[1])}, of which this tokenizer keeps no token; leave it out" if found else None
 
 
 def fit_problem(row, max_length):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from midalign.data.checks import PAIR_FIELDS, Sieve, pair_problem, repeated_pair
-from midalign.data.reading import _with_fields
+from midalign.data.reading import with_fields
 from midalign.demo import corpus
 from midalign.errors import InputError
 from midalign.files import SUFFIXES, records
@@ -34,7 +34,7 @@ def pairs_of(found, sieve):
 
     sieve: takes the bad ones; the caller settles it.
     """
-    pairs = sieve.passing(_with_fields(found, PAIR_FIELDS, sieve), pair_problem)
+    pairs = sieve.passing(with_fields(found, PAIR_FIELDS, sieve), pair_problem)
     return sieve.keep(map(_english_last, pairs), repeated_pair())
 
 

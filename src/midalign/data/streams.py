@@ -6,10 +6,10 @@ from functools import partial
 from midalign.data.checks import among_tests, fit_problem, token_problem
 from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.prepared import prepared
-from midalign.data.reading import NoSplitError, task_rows, texts_of_tests
+from midalign.data.reading import task_rows, texts_of_tests
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
 from midalign.languages import language_of
-from midalign.tasks.slots import massive
+from midalign.tasks.sources import NoSplitError
 
 
 def sample(rows, count):
@@ -27,45 +27,46 @@ def sample_order(rows):
     return sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).digest())
 
 
-def read_locales(data, locales, partition, count, sieve=None):
-    """Sampled rows of several locales, one list.   sieve: see `task_rows`."""
+def read_locales(task, data, locales, partition, count, sieve=None):
+    """Sampled rows of several locales, one list.   task, sieve: see `task_rows`."""
     rows = []
     for locale in locales:
-        rows += sample(task_rows(data.task_data, locale, partition, data.task_revision, sieve), count)
+        rows += sample(task_rows(task, data.task_data, locale, partition, data.task_revision, sieve), count)
     return rows
 
 
-def scored_texts(data, sieve):
-    """The utterances of all test rows that the run will score, and of the test rows beside its training rows, as
+def scored_texts(task, data, sieve):
+    """The texts of all test rows that the run will score, and of the test rows beside its training rows, as
     `texts.comparable` has them.   sieve: takes test rows without one; the caller settles it.
     Raises InputError where test rows are there and cannot be read.
     """
     texts = set()
     for locale in {*(data.score_languages or ()), *data.task_languages}:
         try:
-            texts |= texts_of_tests(data.task_data, locale, data.task_revision, sieve)
+            texts |= texts_of_tests(task, data.task_data, locale, data.task_revision, sieve)
         except NoSplitError:  # no test rows beside these training rows
             if locale in (data.score_languages or ()):
                 raise
     return texts
 
 
-def load_task(data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), processes=None):
+def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), processes=None):
     """(training rows, held-out rows or None): Datasets with input_ids, labels and place.
 
-    evaluate: whether the latter are needed.   sieve: takes the rows that cannot be used; the caller settles it.
+    task: `tasks.base.Task`.   evaluate: whether the latter are needed.   sieve: takes the rows that cannot be used;
+    the caller settles it.
     texts: of test rows, not to be trained on, as `scored_texts` gives them.   processes: how many tokenise.
     """
 
     def load(locales, partition, count):
         rows = []
         for locale in locales:
-            found = task_rows(data.task_data, locale, partition, data.task_revision, sieve)
+            found = task_rows(task, data.task_data, locale, partition, data.task_revision, sieve)
             if partition == "train":
-                found = sieve.keep(found, among_tests(texts, ("utt",)))
+                found = sieve.keep(found, among_tests(texts, (task.text,)))
             rows += sample(found, count)
-        rows = sieve.keep(rows, partial(token_problem, unread=_unread(tokenizer, rows)))
-        table = prepared(tokenizer, [massive.example(row) for row in rows], example_columns, processes)
+        rows = sieve.keep(rows, partial(token_problem, task=task, unread=_unread(task, tokenizer, rows)))
+        table = prepared(tokenizer, [task.example(row) for row in rows], example_columns, processes)
         table = _fit(table, [row["place"] for row in rows], max_length, sieve)
         if not len(table):
             sieve.fail(f"task_data {data.task_data} has no {partition} row of {', '.join(locales)} that can be used.")
@@ -78,10 +79,9 @@ def load_task(data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), p
     )
 
 
-def _unread(tokenizer, rows):
-    """The utterances and slot values of which a tokenizer keeps no token."""
-    texts = {row["utt"] for row in rows} | {words for row in rows for _, words in massive.parse(row["annot_utt"])}
-    texts = sorted(texts)
+def _unread(task, tokenizer, rows):
+    """The vital texts of which a tokenizer keeps no token."""
+    texts = sorted({text for row in rows for _, text in task.vital(row)})
     ids = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else ()
     return {text for text, own in zip(texts, ids, strict=True) if not own}
 

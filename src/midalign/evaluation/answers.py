@@ -1,7 +1,8 @@
 """The answers of one model to the rows of many locales, kept on disk as they come.
 
-A folder has `model.json`, what the answers depend on, and `<locale>.jsonl` with id, utt and prediction, one line
-per answered row in the order of generation. A run that was cut goes on where it stopped.
+A folder has `model.json`, what the answers depend on, and `<locale>.jsonl` with id, the text that asked (`utt` in
+MASSIVE) and prediction, one line per answered row in the order of generation. A run that was cut goes on where it
+stopped.
 """
 
 import json
@@ -10,32 +11,31 @@ import os
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
 from midalign.files import objects
-from midalign.tasks.slots import massive
 from midalign.texts import shown
 
-RECORD, FIELDS = "model.json", ("id", "utt", "prediction")
+RECORD = "model.json"
 
 
-def answer(rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
+def answer(task, rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
     """Answers to all rows, read from `folder` where they are, else generated and written there.
 
-    rows: {locale: [row]}.   depends_on: JSON object; a folder with another one is refused.
+    task: `tasks.base.Task`.   rows: {locale: [row]}.   depends_on: JSON object; a folder with another one is refused.
     load: () -> (model, tokenizer), called when something is missing.   advance(n): called after every n answers.
     Returns {locale: [answer]} in row order. Raises InputError.
     """
-    _claim(folder, {**depends_on, "instruction": massive.INSTRUCTION, "max_new_tokens": max_new_tokens})
-    known = {locale: _stored(folder / f"{locale}.jsonl", some) for locale, some in rows.items()}
+    _claim(folder, {**depends_on, **task.depends_on(), "max_new_tokens": max_new_tokens})
+    known = {locale: _stored(folder / f"{locale}.jsonl", some, task.text) for locale, some in rows.items()}
     missing = {locale: [row for row in some if row["id"] not in known[locale]] for locale, some in rows.items()}
     advance(sum(map(len, rows.values())) - sum(map(len, missing.values())))
     if any(missing.values()):
         model, tokenizer = load()
         for locale, some in missing.items():
-            chats = [massive.messages(row) for row in some]
+            chats = [task.prompt(row) for row in some]
             with (folder / f"{locale}.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
                 for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
                     for i, text in zip(batch, texts, strict=True):
                         known[locale][some[i]["id"]] = text
-                        line = {"id": some[i]["id"], "utt": some[i]["utt"], "prediction": text}
+                        line = {"id": some[i]["id"], task.text: some[i][task.text], "prediction": text}
                         file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     file.flush()
                     advance(len(batch))
@@ -70,8 +70,11 @@ def _claim(folder, depends_on):
         )
 
 
-def _stored(path, rows):
-    """{id: answer} of a file that may end in a torn line; that line is cut off. Raises InputError."""
+def _stored(path, rows, asked):
+    """{id: answer} of a file that may end in a torn line; that line is cut off.   asked: `Task.text`.
+
+    Raises InputError.
+    """
     if not path.exists():
         return {}
     try:
@@ -81,15 +84,15 @@ def _stored(path, rows):
             os.truncate(path, whole)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name another --output.") from error
-    utterances = {row["id"]: row["utt"] for row in rows}
+    texts, fields = {row["id"]: row[asked] for row in rows}, ("id", asked, "prediction")
     answers = {}
     for place, line in objects(path):
-        if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in FIELDS):
+        if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in fields):
             raise InputError(
-                f"{place} is no answer that `midalign evaluate` wrote, with text in {', '.join(FIELDS)}; "
+                f"{place} is no answer that `midalign evaluate` wrote, with text in {', '.join(fields)}; "
                 "delete the line or name another --output."
             )
-        if utterances.get(line["id"], line["utt"]) != line["utt"]:
-            raise InputError(f"{place} answers other data: id {shown(line['id'])} is another utterance there.")
+        if texts.get(line["id"], line[asked]) != line[asked]:
+            raise InputError(f"{place} answers other data: id {shown(line['id'])} is another text there.")
         answers[line["id"]] = line["prediction"]
     return answers

@@ -1,40 +1,43 @@
 """Several runs over the same rows: figures per language and group, gains over a baseline, examples.
 
-Legend: U utterances, L languages of a group.
+Legend: U utterances, L languages of a group, C counts of a figure.
 """
+
+from functools import partial
 
 import numpy as np
 
 from midalign.evaluation import statistics
 from midalign.evaluation.transfer import GROUPS
-from midalign.tasks.slots import massive, scoring
 
 # (right in the baseline, right in the run) -> what to call a row; those right in both teach nothing.
 KINDS = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
-FIGURES = ("f1", "precision", "recall", "exact_match", "name_f1", "rows", "malformed", "per_slot")
 
 
-def compare(rows, answers, groups, baseline):
+def compare(task, rows, answers, groups, baseline):
     """Score every run and set it against the baseline run.
 
-    rows: {locale: [row]}.   answers: {run: {locale: [answer]}}.   groups: {locale: group}.   baseline: a run's name.
-    Returns {run: {"languages": {locale: figures}, "groups": {group: figures}, "per_slot"}}; figures are shares 0..1.
-    A language has those of `scoring.score`, a group f1 and name_f1, the unweighted means over its languages. Both have
-    f1_ci (95 %; None without enough rows, see `statistics.interval`) and, against the baseline, gain, gain_ci,
-    p and p_method (`statistics.paired_test`); languages also p_holm and p_bh, p corrected for the number of
-    languages. Utterances are drawn and swapped in all languages at once, because one comes back translated.
+    task: `tasks.base.Task`.   rows: {locale: [row]}.   answers: {run: {locale: [answer]}}.   groups: {locale: group}.
+    baseline: a run's name.
+    Returns {run: {"languages": {locale: figures}, "groups": {group: figures}, "per_<part>" where the task has parts}};
+    figures are shares 0..1. A language has those of `Task.report`, a group the ones that tables show, the unweighted
+    means over its languages. Both have the compared figure's interval (f1_ci, say: 95 %; None without enough rows, see
+    `statistics.interval`) and, against the baseline, gain, gain_ci, p and p_method (`statistics.paired_test`);
+    languages also p_holm and p_bh, p corrected for the number of languages. Rows with one id are drawn and swapped in
+    all languages at once, because they come back translated.
     """
-    report = {run: _figures(rows, of_run, groups) for run, of_run in answers.items()}
+    mean = partial(_mean, task)
+    report = {run: _figures(task, rows, of_run, groups) for run, of_run in answers.items()}
     for kind, members in (("languages", {locale: [locale] for locale in rows}), ("groups", _members(rows, groups))):
         for name, locales in members.items():
             units = _units(rows, locales, {run: of_run["counts"] for run, of_run in report.items()})
             few = min(len(rows[locale]) for locale in locales) < statistics.FEWEST
             for run in report:
                 figures, base = report[run][kind][name], report[baseline][kind][name]
-                figures["f1_ci"] = None if few else statistics.interval(units[run], _mean_f1)
+                figures[f"{task.compared}_ci"] = None if few else statistics.interval(units[run], mean)
                 if run != baseline:
-                    pair = units[run], units[baseline], _mean_f1
-                    figures["gain"] = figures["f1"] - base["f1"]
+                    pair = units[run], units[baseline], mean
+                    figures["gain"] = figures[task.compared] - base[task.compared]
                     figures["gain_ci"] = None if few else statistics.paired_interval(*pair)
                     figures["p"], figures["p_method"] = statistics.paired_test(*pair)
     for run in report:
@@ -47,25 +50,27 @@ def compare(rows, answers, groups, baseline):
     return report
 
 
-def _figures(rows, answers, groups):
-    """The figures of one run by itself, and "counts" {locale: (rows, 3)}."""
-    languages, counts = {}, {}
-    for locale, some in rows.items():
-        report = scoring.score(some, answers[locale])
-        languages[locale] = {name: report[name] for name in FIGURES}
-        counts[locale] = np.array(list(map(scoring.row_counts, some, answers[locale])))
+def _figures(task, rows, answers, groups):
+    """The figures of one run by itself, and "counts" {locale: (rows, C)} of the compared figure."""
+    languages = {locale: task.report(some, answers[locale]) for locale, some in rows.items()}
+    counts = {
+        locale: np.array([task.counts(*pair)[task.compared] for pair in zip(some, answers[locale], strict=True)])
+        for locale, some in rows.items()
+    }
     of_groups = {
         group: {
-            "f1": float(_mean_f1(np.stack([counts[locale].sum(axis=0) for locale in locales]))),
-            "name_f1": float(np.mean([languages[locale]["name_f1"] for locale in locales])),
+            **{name: float(np.mean([languages[locale][name] for locale in locales])) for name in task.shown},
+            task.compared: float(_mean(task, np.stack([counts[locale].sum(axis=0) for locale in locales]))),
             "languages": len(locales),
         }
         for group, locales in _members(rows, groups).items()
     }
-    all_rows = [row for some in rows.values() for row in some]
-    all_answers = [text for locale in rows for text in answers[locale]]
-    per_slot = scoring.score(all_rows, all_answers)["per_slot"]
-    return {"languages": languages, "groups": of_groups, "per_slot": per_slot, "counts": counts}
+    figures = {"languages": languages, "groups": of_groups, "counts": counts}
+    if task.part:
+        all_rows = [row for some in rows.values() for row in some]
+        all_answers = [text for locale in rows for text in answers[locale]]
+        figures[f"per_{task.part}"] = task.report(all_rows, all_answers)[f"per_{task.part}"]
+    return figures
 
 
 def _members(rows, groups):
@@ -74,18 +79,19 @@ def _members(rows, groups):
     return {group: locales for group, locales in members.items() if locales}
 
 
-def _mean_f1(sums):
-    """Mean over languages.   sums: (..., L, 3).   Returns (...)."""
-    return scoring.micro_f1(sums).mean(axis=-1)
+def _mean(task, sums):
+    """The compared figure, mean over languages.   sums: (..., L, C).   Returns (...)."""
+    return task.share(sums).mean(axis=-1)
 
 
 def _units(rows, locales, counts):
-    """The utterances of some languages: {run: (U, L, 3)}, 0 where a language lacks one.
+    """The utterances of some languages: {run: (U, L, C)}, 0 where a language lacks one.
 
-    counts: {run: {locale: (rows, 3)}}.
+    counts: {run: {locale: (rows, C)}}.
     """
     place = {name: i for i, name in enumerate(dict.fromkeys(row["id"] for locale in locales for row in rows[locale]))}
-    units = {run: np.zeros((len(place), len(locales), 3)) for run in counts}
+    width = next(iter(next(iter(counts.values())).values())).shape[1]
+    units = {run: np.zeros((len(place), len(locales), width)) for run in counts}
     for column, locale in enumerate(locales):
         own = [place[row["id"]] for row in rows[locale]]
         for run in counts:
@@ -93,40 +99,44 @@ def _units(rows, locales, counts):
     return units
 
 
-def failing_slots(report, baseline, run, count=12):
-    """The slots that `run` misses most often over all languages, worst first.
+def failing(task, report, baseline, run, count=12):
+    """The parts, such as slots, that `run` misses most often over all languages, worst first; none without parts.
 
-    Returns a list of {"slot", "support", "missed", "f1", "baseline_f1"}; support is how often the gold has it.
+    Returns a list of {task.part: its name, "support", "missed", "f1", "baseline_f1"}; support is how often the gold has
+    it.
     """
-    before, after = report[baseline]["per_slot"], report[run]["per_slot"]
+    if not task.part:
+        return []
+    before, after = (report[name][f"per_{task.part}"] for name in (baseline, run))
     found = [
         {
-            "slot": slot,
+            task.part: part,
             "support": figures["support"],
             "missed": round(figures["support"] * (1 - figures["recall"])),
             "f1": figures["f1"],
-            "baseline_f1": before[slot]["f1"],
+            "baseline_f1": before[part]["f1"],
         }
-        for slot, figures in after.items()
+        for part, figures in after.items()
         if figures["support"]
     ]
-    return sorted(found, key=lambda slot: (-slot["missed"], slot["slot"]))[:count]
+    return sorted(found, key=lambda own: (-own["missed"], own[task.part]))[:count]
 
 
-def examples(rows, answers, baseline, run, per_kind=2):
+def examples(task, rows, answers, baseline, run, per_kind=2):
     """Rows to look at, for every locale: mended, broken and still wrong in `run` against `baseline`.
 
-    Returns a list of {"locale", "kind", "utt", "gold", "answers": {run: text}}, the first of each kind.
+    Returns a list of {"locale", "kind", task.text: what was asked, "gold", "answers": {run: text}}, the first of each
+    kind.
     """
     chosen = []
     for locale, some in rows.items():
         left = dict.fromkeys(KINDS.values(), per_kind)
         for i, row in enumerate(some):
-            before, after = (scoring.is_exact(row, answers[name][locale][i]) for name in (baseline, run))
+            before, after = (task.right(row, answers[name][locale][i]) for name in (baseline, run))
             kind = KINDS.get((before, after))
             if left.get(kind):
                 left[kind] -= 1
                 texts = {name: of_run[locale][i] for name, of_run in answers.items()}
-                gold = massive.target(row["annot_utt"])
-                chosen.append({"locale": locale, "kind": kind, "utt": row["utt"], "gold": gold, "answers": texts})
+                asked, gold = {task.text: row[task.text]}, task.gold(row)
+                chosen.append({"locale": locale, "kind": kind, **asked, "gold": gold, "answers": texts})
     return chosen

@@ -22,7 +22,7 @@ from midalign.tasks.thoughts import MARKS, without_thought
 # A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
 CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
 BATCH_SIZE = 32
-MAX_NEW_TOKENS = 128  # the longest MASSIVE answer has fewer in every tokenizer we tried
+MAX_NEW_TOKENS = 128
 
 
 def generate(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_NEW_TOKENS):

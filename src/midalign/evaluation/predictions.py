@@ -11,13 +11,15 @@ from midalign.texts import quoted, shown
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
 
 
-def read_predictions(path, rows):
+def read_predictions(path, rows, asked):
     """The rows that a file answers and its answers: (rows, list[str]), both in row order.
+
+    asked: the field of the rows that asks, `Task.text`.
 
     path: JSON objects with "prediction" and "id" (then a part of the rows will do), or "prediction" alone, one a line
     or all in one array, or in a Parquet file; the samples that `lm_eval --log_samples` writes; or one answer per line,
     ending in a line feed and nothing else. Without ids the file must hold exactly one answer for each row, in order.
-    An "utt" or "locale" beside an id must be that row's. A name that ends in .gz is unpacked.
+    A text that asks or a "locale" beside an id must be that row's. A name that ends in .gz is unpacked.
     Raises InputError.
     """
     if not is_json(path):
@@ -33,7 +35,7 @@ def read_predictions(path, rows):
     by_id = {row["id"]: text for row, text in answers}
     if len(by_id) < len(answers):
         raise InputError(f"{place_of(path)} answers {len(answers) - len(by_id)} rows twice; keep one line for each id.")
-    _require_rows(path, [row for row, _ in answers], {row["id"]: row for row in rows})
+    _require_rows(path, [row for row, _ in answers], {row["id"]: row for row in rows}, asked)
     answered = [row for row in rows if row["id"] in by_id]
     return answered, [by_id[row["id"]] for row in answered]
 
@@ -60,7 +62,7 @@ def _id(where, value):
     return str(value)
 
 
-def _require_rows(path, answered, rows):
+def _require_rows(path, answered, rows, asked):
     """Refuse answers to other rows than these: ids are parallel across MASSIVE's locales."""
     for own in answered:
         row = rows.get(own["id"])
@@ -69,7 +71,7 @@ def _require_rows(path, answered, rows):
             raise InputError(
                 f"{place_of(path)}: no row of {locale} has id {shown(own['id'])}; check the locale and the partition."
             )
-        for field in ("utt", "locale"):
+        for field in (asked, "locale"):
             if own.get(field, row[field]) != row[field]:
                 raise InputError(
                     f"{place_of(path)} answers id {shown(own['id'])} with {field} {quoted(own[field])}, but the row "

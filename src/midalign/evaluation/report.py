@@ -1,7 +1,8 @@
 """A comparison as a table, in Markdown and on the console, and as one HTML page that needs nothing else.
 
-`result` is what scores.json holds: "runs" as `comparison.compare` gives them, "baseline", "groups" {locale: group},
-"failing_slots", "examples" and "record" {"versions", "data" {"source", ...}, "models", ...}.
+`result` is what scores.json holds: "task" {"name", "shown" {figure: title}, "explained", "text", "part"}, "runs" as
+`comparison.compare` gives them, "baseline", "groups" {locale: group},
+"failing_<part>s", "examples" and "record" {"versions", "data" {"source", ...}, "models", ...}.
 """
 
 import json
@@ -18,7 +19,7 @@ from rich.text import Text
 import midalign
 from midalign.errors import InputError
 from midalign.evaluation import statistics
-from midalign.evaluation.comparison import compare, examples, failing_slots
+from midalign.evaluation.comparison import compare, examples, failing
 from midalign.evaluation.transfer import GROUPS
 from midalign.texts import in_markdown, shown
 
@@ -32,22 +33,23 @@ COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "numpy")
 
 
-def write_report(folder, rows, answers, groups, baseline, record):
+def write_report(task, folder, rows, answers, groups, baseline, record):
     """Compare the runs and write scores.json, report.md and report.html into `folder`.
 
-    rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object with "data" {"source"},
-    kept as it is beside the versions of the packages. Failing slots and examples are those of the last run.
+    task, rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object with "data"
+    {"source"}, kept as it is beside the versions of the packages. Failing parts and examples are those of the last run.
     Returns what scores.json holds. Raises InputError.
     """
-    runs = compare(rows, answers, groups, baseline)
+    runs = compare(task, rows, answers, groups, baseline)
     last = list(runs)[-1]
     versions = {"midalign": midalign.__version__, "python": platform.python_version()}
     result = {
+        "task": told(task),
         "baseline": baseline,
         "groups": groups,
         "runs": runs,
-        "failing_slots": failing_slots(runs, baseline, last),
-        "examples": examples(rows, answers, baseline, last),
+        f"failing_{task.part or 'part'}s": failing(task, runs, baseline, last),
+        "examples": examples(task, rows, answers, baseline, last),
         "record": {"versions": versions | {package: version(package) for package in PACKAGES}, **record},
     }
     for name, text in zip(FILES, (json.dumps(result, indent=1), markdown(result), html(result)), strict=True):
@@ -58,6 +60,11 @@ def write_report(folder, rows, answers, groups, baseline, record):
                 f"{Path(folder, name)}: {error.strerror}; make room for it and evaluate again, the answers are kept."
             ) from error
     return result
+
+
+def told(task):
+    """What a report says of its task; JSON."""
+    return {"name": task.name, "shown": task.shown, "explained": task.explained, "text": task.text, "part": task.part}
 
 
 def markdown(result):
@@ -83,19 +90,20 @@ def table(result):
 
 
 def lines(result):
-    """One line per language or group and run: slot F1 in percent with its interval, slot found, gain, p-values.
+    """One line per language or group and run: figures in percent, the first with its interval, gain, p-values.
 
     Returns a list of lists of cells, the head first; a language or group is named in its first line.
     """
     compared = _compared(result)
-    found = [["language", "rows", "run", "slot F1 (95 %)", "slot found"]]
+    first, *others = result["task"]["shown"].values()
+    found = [["language", "rows", "run", f"{first} (95 %)", *others]]
     if compared:
         found[0] += ["gain", "p", "Holm", "BH"]
     languages = _languages(result)
     for group, count, of_group in _groups(result):
         for locale, rows, figures in languages[group]:
-            found += _lines(locale, f"{rows:,}", figures, compared)
-        found += _lines(f"{group}, mean of {count}", None, of_group, compared)
+            found += _lines(result, locale, f"{rows:,}", figures)
+        found += _lines(result, f"{group}, mean of {count}", None, of_group)
     return found
 
 
@@ -119,11 +127,12 @@ def _languages(result):
     return found
 
 
-def _lines(label, rows, figures, compared):
+def _lines(result, label, rows, figures):
     """The lines of one language or group.   figures: {run: figures}."""
-    found = []
+    compared, (first, *others), found = _compared(result), result["task"]["shown"], []
     for run, own in figures.items():
-        line = [label, rows, run, f"{percent(own['f1'])} ({between(own['f1_ci'])})", percent(own["name_f1"])]
+        line = [label, rows, run, f"{percent(own[first])} ({between(own[f'{first}_ci'])})"]
+        line += [percent(own[name]) for name in others]
         if run in compared:
             gain = f"{signed(own['gain'])} ({between(own['gain_ci'], signed)})"
             line += [gain, *(p_value(own[key]) if key in own else None for key in ("p", "p_holm", "p_bh"))]
@@ -136,9 +145,10 @@ def _lines(label, rows, figures, compared):
 
 def notes(result):
     """What the figures of a report mean, in sentences."""
+    explained = f"{result['task']['explained']}. " if result["task"]["explained"] else ""
     said = [
-        "Slot F1: slot and words right, in percent. Slot found: F1 of the slot names alone. Groups have the unweighted "
-        "mean over their languages.",
+        f"{explained[:1].upper()}{explained[1:]}Figures are in percent. Groups have the unweighted mean over their "
+        "languages.",
         "Intervals are bootstrap intervals over utterances, each in all its languages at once. They say nothing about "
         "training: another seed alone can move a mean by points, so compare several.",
     ]
@@ -148,7 +158,8 @@ def notes(result):
             f"swaps are counted where {statistics.EXACT:,} or fewer differ, else {statistics.DRAWS:,} random ones. "
             "Holm and BH (Benjamini-Hochberg): p corrected for the number of languages."
         )
-    if any(figures["f1_ci"] is None for figures in _all_figures(result)):
+    interval = f"{next(iter(result['task']['shown']))}_ci"
+    if any(figures[interval] is None for figures in _all_figures(result)):
         said.append(f"{NO_INTERVAL}: under {statistics.FEWEST} rows in a language, or one value in every resample.")
     return said
 
@@ -168,6 +179,7 @@ def html(result):
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         result,
+        failing=result[f"failing_{result['task']['part'] or 'part'}s"],
         names=names,
         compared=compared,
         colours={name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)},

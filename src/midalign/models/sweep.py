@@ -9,18 +9,21 @@ from midalign.evaluation.answers import answer
 from midalign.models.adapters import read_adapter
 from midalign.models.merged import ORIGIN, merge, source
 from midalign.models.runs import find_run, fingerprint, load_run
-from midalign.tasks.slots import scoring
 
 TABLE = "sweep.json"
 
 
-def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128, advance=lambda n: None, **options):
-    """Merge with every weight of the alignment's update, answer the rows, and name the weight with the best mean F1.
+def sweep(
+    kind, task, align, output, weights, rows, batch_size=32, max_new_tokens=128, advance=lambda n: None, **options
+):
+    """Merge with every weight of the alignment's update, answer the rows, and name the weight with the best mean score.
 
-    task, align: adapter folders.   output: a folder for adapters, answers and sweep.json; its answers are used again.
+    kind: what is learned, `tasks.base.Task`.   task, align: adapter folders.
+    output: a folder for adapters, answers and sweep.json; its answers are used again.
     weights: of the alignment's update; the task's is 1.   rows: {locale: development rows}.
     advance(n): called after every n answers.   options: of `merged.merge`.
-    Returns {"chosen": weight, "weights": {weight: {locale: F1, "mean": F1}}}, shares 0..1; equals: the smaller.
+    Returns {"chosen": weight, "weights": {weight: {locale: share, "mean": share}}} of the compared
+    figure; equals: the smaller.
     """
     if not weights or len(set(weights)) < len(weights):
         raise InputError(f"found weights {weights} to try; give some, each once.")
@@ -33,6 +36,7 @@ def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128,
             merge(task, align, folder, weights=(1.0, weight), **options)
         run = find_run(str(folder))
         answers = answer(
+            kind,
             rows,
             output / f"answers-{weight!r}",
             fingerprint(run),
@@ -41,7 +45,7 @@ def sweep(task, align, output, weights, rows, batch_size=32, max_new_tokens=128,
             max_new_tokens,
             advance,
         )
-        scores = {locale: scoring.score(some, answers[locale])["f1"] for locale, some in rows.items()}
+        scores = {locale: kind.report(some, answers[locale])[kind.compared] for locale, some in rows.items()}
         table[weight] = {**scores, "mean": statistics.mean(scores.values())}
     chosen = max(table, key=lambda weight: (table[weight]["mean"], -weight))
     result = {"chosen": chosen, "rows": {locale: len(some) for locale, some in rows.items()}, "weights": table}

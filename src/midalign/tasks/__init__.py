@@ -1,0 +1,26 @@
+"""What is learned, and what answers are worth."""
+
+
+def task_of(data):
+    """The task that a recipe names.   data: DataConfig. Raises InputError."""
+    return find_task(data.task, data.task_instruction)
+
+
+def find_task(name, instruction=None):
+    """A task by its name in a recipe, or by the path of a file that holds one; `tasks.base.Task`.
+
+    instruction: in place of the task's own. Raises InputError.
+    """
+    # Here, so that who needs one task pays for no other.
+    from midalign.errors import InputError
+    from midalign.texts import shown
+
+    if name == "slots":
+        from midalign.tasks.slots.task import Slots as kind
+    elif name.endswith(".py"):
+        from midalign.tasks.own import read_task
+
+        kind = read_task(name)
+    else:
+        raise InputError(f"task {shown(name)} is none; use slots, or the path of a file that holds one, ending in .py.")
+    return kind(name, instruction)

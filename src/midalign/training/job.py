@@ -83,7 +83,7 @@ def run(argv, show=True):
         baseline = _baseline_scores(other) if other else None
         scores = _carry_out(plan, checkpoint)
         if show and scores and folder:
-            console().print(_table(data, training, plan.prepared.pairs, scores, baseline))
+            console().print(_table(plan.prepared.about, data, training, plan.prepared.pairs, scores, baseline))
     return scores
 
 
@@ -120,10 +120,10 @@ def _plan(recipe, day):
         "engine": engine_of(training),
         "processes": training.world_size,
     }
-    tests, key = _test_rows(data), None
+    tests, key = _test_rows(prepared.about, data), None
     content = [{key: row[key] for key in row if key != "place"} for own in tests.values() for row in own]
     if tests:
-        require_scorable(prepared.config, prepared.tokenizer, tests)
+        require_scorable(prepared.about, prepared.config, prepared.tokenizer, tests)
         key = run_key(made_from, sha256(content), prepared.path, model.model_revision)
     return Plan(recipe, prepared, made_from, tests, sha256(content), key, time.time() - started)
 
@@ -176,11 +176,12 @@ def _checkpoint(training):
     return newest
 
 
-def _test_rows(data):
+def _test_rows(task, data):
     """{locale: rows} of score_languages. Raises InputError."""
     sieve = Sieve(data.on_bad_row)
     rows = {
-        locale: read_locales(data, [locale], "test", data.score_rows, sieve) for locale in data.score_languages or ()
+        locale: read_locales(task, data, [locale], "test", data.score_rows, sieve)
+        for locale in data.score_languages or ()
     }
     sieve.settle()
     return rows
@@ -200,7 +201,11 @@ def _carry_out(plan, checkpoint):
         with writing(training.output_dir):
             trainer.save_model(_internal_call=True)  # without sending it: the card is yet to come
             trainer.save_state()
-        scores = score_locales(trainer.model, trainer.processing_class, plan.tests) if plan.tests else {}
+        scores = (
+            score_locales(plan.prepared.about, trainer.model, trainer.processing_class, plan.tests)
+            if plan.tests
+            else {}
+        )
         seconds = round(plan.seconds + time.time() - started, 1)
         if trainer.is_world_process_zero():
             with writing(training.output_dir):
@@ -286,8 +291,8 @@ def _push(trainer):
         ) from error
 
 
-def _table(data, training, pairs, scores, baseline):
+def _table(task, data, training, pairs, scores, baseline):
     """The scores by part in training, beside those of the baseline."""
     aligned = {pair["language"] for pair in pairs} if training.align_schedule != "sft" else set()
-    groups = {locale: group_of(locale, data.task_languages, aligned) for locale in scores}
-    return transfer_table(scores, groups, baseline)
+    groups = {locale: group_of(task, locale, data.task_languages, aligned) for locale in scores}
+    return transfer_table(task, scores, groups, baseline)

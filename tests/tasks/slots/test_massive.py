@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midalign.tasks.slots import massive
+from midalign.tasks.slots.task import Slots
 
 SLOTS_DATA = Path(__file__).parents[3] / "shared" / "data" / "slots"
 any_text = st.text(st.characters())  # lone surrogates included
@@ -111,17 +112,17 @@ def test_ten_thousand_parts_are_all_read():
 
 def test_an_example_is_the_prompt_and_the_target():
     row = {"utt": "wake me at nine", "annot_utt": "wake me at [time : nine]"}
-    system, user = massive.messages(row)
+    system, user = Slots().prompt(row)
     assert system == {"role": "system", "content": massive.INSTRUCTION}
     assert user == {"role": "user", "content": "wake me at nine"}
-    assert massive.example(row) == {
+    assert Slots().example(row) == {
         "prompt": [system, user],
         "completion": [{"role": "assistant", "content": "time: nine"}],
     }
 
 
 def test_a_prompt_needs_no_annotation():
-    assert massive.messages({"utt": "stop"})[1]["content"] == "stop"
+    assert Slots().prompt({"utt": "stop"})[1]["content"] == "stop"
 
 
 def test_massive_has_55_slots_and_52_locales():

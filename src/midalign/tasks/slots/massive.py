@@ -15,8 +15,10 @@ Source: MASSIVE 1.1, https://github.com/alexa/massive, arXiv 2204.08582.
 
 import re
 
+from midalign.errors import InputError
+from midalign.languages import primary_of
 from midalign.tasks.thoughts import without_thought
-from midalign.texts import quoted, squeeze
+from midalign.texts import quoted, shown, squeeze
 
 INSTRUCTION = (
     "Extract the words of the utterance that fill slots, such as a time, a place or a person. "
@@ -51,6 +53,16 @@ ALIGNED = ("cy-GB", "ja-JP", "jv-ID", "sw-KE", "tr-TR")
 
 BRACKET = re.compile(r"\[([^\[\]:]*):([^\[\]]*)\]")
 PART = re.compile(r"(?:\\[;\\]|[^;\r\n])+")  # up to a line break or a ";" without "\"
+
+
+def find_locale(name):
+    """The MASSIVE locale that `sw-KE` or `sw` means. Raises InputError for an unknown or ambiguous name."""
+    found = [name] if name in LOCALES else [locale for locale in LOCALES if primary_of(locale) == name]
+    if not found:
+        raise InputError(f"locale {shown(name)} is not in MASSIVE; use any of {', '.join(LOCALES)}.")
+    if len(found) > 1:
+        raise InputError(f"locale {name} could be {' or '.join(found)}; name one.")
+    return found[0]
 
 
 def segments(annot_utt):
@@ -124,19 +136,6 @@ def read_answer(text):
 def clean(words):
     """One space for every run of white space and none before a ":"."""
     return squeeze(words).replace(" :", ":")
-
-
-def messages(row):
-    """The prompt of a row as chat messages: our instruction, then the utterance."""
-    return [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": row["utt"]}]
-
-
-def example(row):
-    """A training example in TRL's conversational prompt-completion format."""
-    return {
-        "prompt": messages(row),
-        "completion": [{"role": "assistant", "content": target(row["annot_utt"])}],
-    }
 
 
 def _mark(text):

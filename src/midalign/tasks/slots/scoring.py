@@ -22,6 +22,7 @@ import numpy as np
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
 from midalign.languages import primary_of
+from midalign.tasks.base import micro_f1
 from midalign.tasks.slots import massive, reference
 from midalign.texts import spelled
 
@@ -70,28 +71,24 @@ def score_reference_file(rows, file_text):
     return report
 
 
-def row_counts(row, prediction):
-    """(true positives, false positives, false negatives) of one answer; any string is an answer.
+def row_figures(row, prediction):
+    """((tp, fp, fn) of slots, (tp, fp, fn) of slot names alone, exact match or not) of one answer, any string.
 
     Errors: ValueError for an annot_utt with a broken bracket.
     """
-    (hits, spurious, missed), _ = _outcome(row, prediction)
-    return len(hits), len(spurious), len(missed)
+    outcome, dropped = _outcome(row, prediction)
+    hits, spurious, missed = outcome
+    return (len(hits), len(spurious), len(missed)), _name_counts([outcome]), _exact(outcome, dropped)
+
+
+def row_counts(row, prediction):
+    """(true positives, false positives, false negatives) of one answer; see `row_figures`."""
+    return row_figures(row, prediction)[0]
 
 
 def is_exact(row, prediction):
-    """Whether one answer is an exact match. Errors: ValueError for an annot_utt with a broken bracket."""
-    return _exact(*_outcome(row, prediction))
-
-
-def micro_f1(counts, nothing=1.0):
-    """F1 of summed counts.   counts: (..., 3), the last being tp, fp, fn.   Returns (...) in 0..1.
-
-    nothing: the F1 where all three are 0.
-    """
-    tp, fp, fn = np.moveaxis(np.asarray(counts, dtype=float), -1, 0)
-    denominator = 2 * tp + fp + fn
-    return np.where(denominator > 0, 2 * tp / np.maximum(denominator, 1), nothing)
+    """Whether one answer is an exact match; see `row_figures`."""
+    return row_figures(row, prediction)[2]
 
 
 def _outcome(row, prediction):

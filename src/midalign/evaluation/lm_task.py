@@ -1,4 +1,4 @@
-"""What the lm-eval tasks in `lm_tasks/massive_slots` call: their rows, their prompts and their figures."""
+"""What the lm-eval tasks in `lm_tasks` call: their rows, their prompts and their figures."""
 
 import copy
 import functools
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -16,11 +17,12 @@ from midalign.data.templates import end_of_turn, fit
 from midalign.data.tokens import prompt_ids
 from midalign.errors import InputError
 from midalign.evaluation.generation import stop_ids
-from midalign.tasks.slots import massive, scoring
+from midalign.tasks import find_task
+from midalign.tasks.base import accuracy
 from midalign.texts import quoted
 
 
-class SlotTask(ConfigurableTask):
+class LmTask(ConfigurableTask):
     """A task that asks what training asks and stops where `midalign evaluate` stops, whatever the chat template.
 
     Prompts are those of the fitted template (`data.templates.fit`): of the adapter's tokenizer where the model has an
@@ -29,6 +31,7 @@ class SlotTask(ConfigurableTask):
 
     def __init__(self, config):
         super().__init__(config={key: config[key] for key in config if key != "class"})
+        self._figures_of = find_task(self.config.metadata["task"])
 
     def fewshot_context(self, *args, chat_template=None, **kwargs):
         tokenizer = _tokenizer_of(chat_template)
@@ -45,6 +48,21 @@ class SlotTask(ConfigurableTask):
             if isinstance(lm, HFLM):  # drops control tokens before it looks for `until`
                 settings["eos_token_id"] = stop_ids(lm.model, tokenizer)
         return request
+
+    def process_results(self, doc, results):
+        """The counts of one row by figure, of accuracies the share.   results: [answer]."""
+        counts = self._figures_of.counts(doc, results[0])
+        figures = self._figures_of.figures
+        return {name: float(own[0]) if figures[name].share is accuracy else own for name, own in counts.items()}
+
+    def aggregation(self):
+        """How the counts of rows become a figure of the corpus; lm-eval knows the standard error of a mean."""
+        figures = self._figures_of.figures.items()
+        return {name: mean if share is accuracy else functools.partial(_corpus, share) for name, (_, share) in figures}
+
+
+def _corpus(share, counts):
+    return float(share(np.sum(counts, axis=0)))
 
 
 def _tokenizer_of(chat_template):
@@ -82,43 +100,17 @@ def _ask(lm, tokenizer, chat, add_generation_prompt=True):
     return text
 
 
-def rows(locale, task_data, task_revision, **_):
+def rows(task, locale, task_data, task_revision, **_):
     """The test rows of a locale as lm-eval's `custom_dataset`, with the training prompt and answer as columns.
 
-    task_data, task_revision: as in a recipe; the task's metadata has the hub's, `--metadata` overrides them.
+    task, task_data, task_revision: as in a recipe; the task's metadata has them, `--metadata` overrides them.
     lm-eval passes all metadata and model arguments on, hence `**_`.
-    Returns DatasetDict {"test": rows with id, locale, utt, annot_utt, instruction, target}, in such an order that
+    Returns DatasetDict {"test": rows with the task's fields, instruction, asked, target}, in such an order that
     `--limit n` takes the rows of `midalign evaluate --rows n`. Raises InputError.
     """
-    table = [
-        {
-            **{field: row[field] for field in ("id", "locale", "utt", "annot_utt")},
-            "instruction": massive.INSTRUCTION,
-            "target": massive.target(row["annot_utt"]),
-        }
-        for row in sample_order(task_rows(task_data, locale, "test", task_revision))
-    ]
+    task, table = find_task(task), []
+    for row in sample_order(task_rows(task, task_data, locale, "test", task_revision)):
+        *instruction, asked = (message["content"] for message in task.prompt(row))
+        own = {key: row[key] for key in row if key != "place"}
+        table.append({**own, "instruction": "".join(instruction), "asked": asked, "target": task.gold(row)})
     return datasets.DatasetDict({"test": datasets.Dataset.from_list(table)})
-
-
-def process_results(doc, results):
-    """lm-eval's figures of one row: its (tp, fp, fn) under every corpus metric.   results: [answer]."""
-    counts, exact = scoring.row_counts(doc, results[0]), float(scoring.is_exact(doc, results[0]))
-    return {"f1": counts, "precision": counts, "recall": counts, "exact_match": exact}
-
-
-def f1(counts):
-    """F1 of the whole corpus.   counts: one (tp, fp, fn) per row.   Returns 0..1, 1 where there is nothing to find."""
-    return float(scoring.micro_f1(np.sum(counts, axis=0)))
-
-
-def precision(counts):
-    """Share of answered slots that the gold has; 0 where nothing was answered but something was to be found."""
-    tp, fp, fn = map(int, np.sum(counts, axis=0))
-    return tp / (tp + fp) if tp + fp else float(fn == 0)
-
-
-def recall(counts):
-    """Share of gold slots that were answered; 0 where there are none but something was answered."""
-    tp, fp, fn = map(int, np.sum(counts, axis=0))
-    return tp / (tp + fn) if tp + fn else float(fp == 0)

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM
 from midalign.data.streams import sample, sample_order
 from midalign.data.tokens import prompt_ids
 from midalign.demo import corpus
-from midalign.evaluation import lm_slots
 from midalign.tasks.slots import massive, scoring
+from midalign.tasks.slots.task import Slots
 
 SRC = Path(__file__).parents[2] / "src"
 LM_TASKS = SRC / "midalign" / "evaluation" / "lm_tasks"
@@ -58,7 +58,7 @@ def test_prompts_equal_the_training_prompts_token_for_token(demo_tasks, make_mod
             prompt = task.fewshot_context(
                 doc, 0, apply_chat_template=True, chat_template=model.apply_chat_template, fewshot_as_multiturn=True
             )
-            expected = prompt_ids(tokenizer, massive.messages(row))
+            expected = prompt_ids(tokenizer, Slots().prompt(row))
             assert model.tok_encode(prompt) == expected
             assert model.tok_batch_encode([prompt])[0].tolist() == [expected]
 
@@ -70,15 +70,16 @@ def test_a_limit_takes_the_rows_that_evaluate_takes(demo_tasks):
     assert len(taken) == 7 and {request.doc["id"] for request in task.instances} == taken
 
 
-def test_corpus_figures_equal_those_of_the_scorer():
+def test_corpus_figures_equal_those_of_the_scorer(demo_tasks):
     rows = corpus.rows("en-US", "test")
     answers = [massive.target(row["annot_utt"]) for row in rows]
     answers[::3] = answers[1::3] + answers[: len(answers[::3]) - len(answers[1::3])]
     answers[[row["annot_utt"] == row["utt"] for row in rows].index(True)] = ""  # no slot and no answer
     report = scoring.score(rows, answers)
-    results = [lm_slots.process_results(row, [answer]) for row, answer in zip(rows, answers, strict=True)]
-    for name in ("f1", "precision", "recall"):
-        value = getattr(lm_slots, name)([result[name] for result in results])
+    task = demo_tasks.load(["massive_slots_en-US"])["tasks"]["massive_slots_en-US"]
+    results = [task.process_results(row, [answer]) for row, answer in zip(rows, answers, strict=True)]
+    for name in ("f1", "precision", "recall", "name_f1"):
+        value = task.aggregation()[name]([result[name] for result in results])
         assert 0 < value < 1
         assert value == pytest.approx(report[name], abs=1e-12)
     assert sum(result["exact_match"] for result in results) / len(rows) == report["exact_match"]
@@ -89,7 +90,8 @@ def test_corpus_figures_equal_those_of_the_scorer():
     [((0, 0, 0), 1, 1, 1), ((0, 0, 2), 0, 0, 0), ((0, 2, 0), 0, 0, 0), ((1, 1, 0), 2 / 3, 0.5, 1)],
 )
 def test_nothing_to_find_and_nothing_answered_is_right(counts, f1, precision, recall):
-    assert (lm_slots.f1([counts]), lm_slots.precision([counts]), lm_slots.recall([counts])) == (f1, precision, recall)
+    shares = [Slots.figures[name].share(counts) for name in ("f1", "precision", "recall")]
+    assert shares == [f1, precision, recall]
 
 
 # The parrot answers "time: nine" after "please", "date: monday" after "today", "None" after "music".

@@ -1,0 +1,134 @@
+"""What a task is: where its rows are, how a row is asked and answered, and what an answer is worth.
+
+A task of one's own is one file with one subclass of `Task`, named in a recipe as `task: path/to/own.py`. Everything
+else (training, generation, intervals, tests, reports) works with what is here and knows no task by name.
+
+A row is a dict with `id`, `locale` (its language), `partition` (train, dev or test) and what else the task reads. Ids
+that are equal in two languages say that the rows are translations of each other: they are drawn and swapped together.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from midalign.errors import InputError
+from midalign.languages import language_of
+from midalign.tasks import sources
+from midalign.texts import shown, spelled
+
+
+class Figure(NamedTuple):
+    """A figure that is a function of summed counts, such as accuracy, micro-F1, BLEU or chrF."""
+
+    title: str  # the head of its column
+    share: Callable  # (..., C) summed counts -> (...) shares, 0..1
+
+
+def accuracy(sums):
+    """Share of (right, rows).   sums: (..., 2).   Returns (...)."""
+    right, rows = np.moveaxis(np.asarray(sums, dtype=float), -1, 0)
+    return right / np.maximum(rows, 1)
+
+
+def micro_f1(sums, nothing=1.0):
+    """F1 of summed (true positives, false positives, false negatives).   sums: (..., 3).   Returns (...).
+
+    nothing: the F1 where all three are 0.
+    """
+    tp, fp, fn = np.moveaxis(np.asarray(sums, dtype=float), -1, 0)
+    denominator = 2 * tp + fp + fn
+    return np.where(denominator > 0, 2 * tp / np.maximum(denominator, 1), nothing)
+
+
+class Task:
+    """A task whose rows have a text and one right answer to it, scored by exact match. Subclasses say the rest."""
+
+    # What a row needs text in. Of id, locale and partition, those not named here are filled in.
+    fields = ("utt",)
+    also = ()  # fields that need not be text, kept as they are: None where a record has none
+    text = "utt"  # the field that asks: shown in reports, kept with answers; equal to a test row's, not trained on
+    instruction = ""  # what comes before it, as system message or where the chat template takes it
+    source = None  # where its published rows are, where a command is not told
+    supervised, aligned = (), ()  # the languages of a published split, where a command is not told
+    max_new_tokens = 128  # where an answer is cut
+    figures: ClassVar = {"accuracy": Figure("accuracy", accuracy)}  # the first is compared
+    columns = None  # the figures that tables show; all when None
+    explained = None  # what the figures in a table are, in a few words
+    part = None  # what `report` breaks its figures down by under `per_<part>`, such as slot; None for nothing
+
+    def __init__(self, name="", instruction=None):
+        """name: as in the recipe.   instruction: in place of the task's own."""
+        self.name = name
+        self.instruction = instruction or self.instruction
+
+    def gold(self, row):
+        """The right answer to a row, which is what is learned: str."""
+        raise NotImplementedError
+
+    def problem(self, row):
+        """Why a row with text in all fields cannot be learned ("has ..., what to change"), or None."""
+        return None
+
+    def prompt(self, row):
+        """A row as chat messages: the instruction, then the text that asks."""
+        system = [{"role": "system", "content": self.instruction}] if self.instruction else []
+        return [*system, {"role": "user", "content": row[self.text]}]
+
+    def example(self, row):
+        """A training example in TRL's conversational prompt-completion format."""
+        return {"prompt": self.prompt(row), "completion": [{"role": "assistant", "content": self.gold(row)}]}
+
+    def counts(self, row, answer):
+        """{figure: its counts} of one answer, any str; counts of rows add up to those of a corpus."""
+        return {"accuracy": (spelled(answer) == spelled(self.gold(row)), 1)}
+
+    def right(self, row, answer):
+        """Whether an answer is all right, for the examples in a report: the compared figure of it alone is 1."""
+        return float(self.share(self.counts(row, answer)[self.compared])) == 1
+
+    def report(self, rows, answers):
+        """The figures of one answer per row: {figure: share} and "rows", with `part` also {label: {"precision",
+        "recall", "f1", "support"}} under `per_<part>`.
+        """
+        counts = [self.counts(row, answer) for row, answer in zip(rows, answers, strict=True)]
+        shares = {
+            name: float(of(np.sum([own[name] for own in counts], axis=0))) for name, (_, of) in self.figures.items()
+        }
+        return {**shares, "rows": len(rows)}
+
+    def language(self, name):
+        """The language that a name in a recipe or on the command line means. Raises InputError."""
+        if language_of(name) is None:
+            raise InputError(f"language {shown(name)} is none; use a BCP 47 tag such as sw, pt-BR or zh-Hant.")
+        return name
+
+    def spoken(self, language):
+        """The languages that rows of a language are in, as `languages.language_of` names them: set."""
+        return {language_of(language)}
+
+    def find(self, source, language, partition, revision):
+        """Where rows are: what `sources.find` gives. Raises InputError."""
+        return sources.find(source, language, partition, revision, self.fields)
+
+    def vital(self, row):
+        """[(what, text)] of which a tokenizer must keep a token, or there is nothing to learn from the row."""
+        return [(self.text, row[self.text])]
+
+    def depends_on(self):
+        """What answers depend on beside the model and `max_new_tokens`: JSON object."""
+        return {"task": self.name, "instruction": self.instruction}
+
+    @property
+    def compared(self):
+        """The name of the figure that runs are compared by."""
+        return next(iter(self.figures))
+
+    @property
+    def shown(self):
+        """{figure: its title} of the figures that tables show."""
+        return {name: self.figures[name].title for name in self.columns or self.figures}
+
+    def share(self, sums):
+        """The compared figure of summed counts.   sums: (..., C).   Returns (...), shares 0..1."""
+        return self.figures[self.compared].share(sums)

@@ -1,0 +1,95 @@
+"""Where the rows of a task are: the embedded corpus, a folder, or a hub data set."""
+
+import os
+from pathlib import Path
+
+import datasets
+
+from midalign.demo import corpus
+from midalign.errors import InputError
+from midalign.files import SUFFIXES, place_of, records
+from midalign.texts import shown
+
+ALWAYS = ("id", "locale", "partition")
+
+
+class NoSplitError(InputError):
+    """The data has no such partition: it could be read, and there is neither a file nor a row of it."""
+
+
+def find(source, language, partition, revision, fields):
+    """(place, record, problem) of all that may be rows of a language, as `files.records` gives it; a name of the place;
+    whether no other partition is there.
+
+    source: `demo`; a folder with <language>/<partition>.jsonl, or with <language>.jsonl holding all partitions as
+    Amazon ships MASSIVE (also .jsonl.gz and .parquet); or a hub data set, read at `revision` from its Parquet branch so
+    that no script runs.   partition: train, validation or test.   fields: of id, locale and partition, those that
+    records must bring; the others are filled in, the id as one that no other language has.
+    Raises InputError, NoSplitError where there is no such partition.
+    """
+    if source == "demo":
+        require_known(language, corpus.DEMO_LOCALES, "the demo corpus")
+        rows = corpus.rows(language, value_of(partition))
+        return ((f"demo row {row['id']}", row, None) for row in rows), f"demo, locale {language},", True
+    folder = Path(source)
+    if not folder.is_dir():
+        found = _hub_records(source, language, partition, revision, fields)
+        return _filled(found, language, partition, fields), f"{source}, split {partition},", True
+    for stem in (f"{language}/{partition}", language):
+        for suffix in SUFFIXES:
+            file = folder / f"{stem}{suffix}"
+            if os.path.lexists(file):  # whatever it is: what cannot be read is said when it is read
+                alone = stem != language
+                needed = fields if alone else (*fields, "partition")
+                return _filled(records(file), language, partition, needed), place_of(file), alone
+    raise NoSplitError(
+        f"task_data {source} has neither {language}/{partition}.jsonl nor {language}.jsonl (or .jsonl.gz, .parquet); "
+        "add one or name another locale."
+    )
+
+
+def value_of(partition):
+    """What MASSIVE writes in the rows of a partition."""
+    return {"validation": "dev"}.get(partition, partition)
+
+
+def require_known(language, known, where):
+    """Raises InputError for a language that is not among the known ones."""
+    if language not in known:
+        raise InputError(f"locale {shown(language)} is not in {where}; use any of {', '.join(known)}.")
+
+
+def _filled(found, language, partition, fields):
+    missing = [field for field in ALWAYS if field not in fields]
+    for number, (place, record, problem) in enumerate(found):
+        if missing and isinstance(record, dict):
+            own = {"id": f"{language} {number}", "locale": language, "partition": value_of(partition)}
+            record = {**{field: own[field] for field in missing}, **record}
+        yield place, record, problem
+
+
+def _hub_records(source, language, partition, revision, fields):
+    try:
+        # All splits, which are fetched anyway: a split that is not there is no error of the hub then.
+        splits = datasets.load_dataset(source, language, revision=revision)
+    except Exception as error:  # the hub raises a dozen types; each means that nothing was read
+        raise InputError(
+            f"task_data {source} is no folder here and could not be read from the hub "
+            f"({type(error).__name__}); name a folder with <locale>/{partition}.jsonl, or check name and network."
+        ) from error
+    if partition not in splits:
+        raise NoSplitError(f"task_data {source} has no split {partition}, only {', '.join(splits)}; name another.")
+    table = splits[partition]
+    missing = [field for field in fields if field not in table.column_names]
+    if missing:
+        raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(fields)}.")
+    names = {key: kind.names for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)}
+    return (
+        (f"{source}, split {partition}, row {number},", {**row, **_named(row, names)}, None)
+        for number, row in enumerate(table)
+    )
+
+
+def _named(row, names):
+    """The names of class labels, which the hub keeps as numbers."""
+    return {key: own[row[key]] for key, own in names.items() if row[key] is not None and 0 <= row[key] < len(own)}
