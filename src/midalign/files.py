@@ -15,7 +15,7 @@ import pyarrow
 from pyarrow import parquet
 
 from midalign.errors import InputError
-from midalign.texts import shown
+from midalign.texts import place_of
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 LONGEST_LINE = 1 << 20  # bytes; MASSIVE's rows have up to 2,000
@@ -32,11 +32,6 @@ def records(path):
     """
     with opened(path) as file:
         yield from _rows(path, file) if Path(path).suffix == ".parquet" else _lines(path, file)
-
-
-def place_of(path):
-    """A path as it stands in sentences."""
-    return shown(str(path), most=1000)
 
 
 @contextmanager

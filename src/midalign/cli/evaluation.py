@@ -47,8 +47,8 @@ def evaluate(
 
     from midalign.evaluation.answers import answer
     from midalign.evaluation.report import FILES, notes, table, write_report
-    from midalign.files import place_of
     from midalign.models.runs import find_run, load_run, with_bases
+    from midalign.texts import place_of
 
     named = [find_run(run, dtype and dtype.value) for run in runs]
     everyone = with_bases(named) if base else named

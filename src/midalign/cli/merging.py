@@ -12,7 +12,7 @@ from rich.table import Table
 from midalign.cli.app import REVISION, Data, Dtype, Revision, app, source_of_task
 from midalign.console import console
 from midalign.errors import InputError
-from midalign.files import place_of
+from midalign.texts import place_of
 
 
 class Method(StrEnum):

@@ -69,7 +69,7 @@ def _own_report(task, rows, predictions, against):
     """
     from midalign.evaluation import statistics
     from midalign.evaluation.predictions import read_predictions
-    from midalign.files import place_of
+    from midalign.texts import place_of
 
     name = task.compared
     answered, answers = read_predictions(predictions, rows, task.text)

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from midalign.errors import InputError
-from midalign.files import objects, place_of, whole
-from midalign.texts import quoted, shown
+from midalign.files import objects, whole
+from midalign.texts import place_of, quoted, shown
 
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
 

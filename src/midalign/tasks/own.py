@@ -5,8 +5,8 @@ import traceback
 from pathlib import Path
 
 from midalign.errors import InputError
-from midalign.files import place_of
 from midalign.tasks.base import Task
+from midalign.texts import place_of
 
 
 def read_task(path):

@@ -7,8 +7,8 @@ import datasets
 
 from midalign.demo import corpus
 from midalign.errors import InputError
-from midalign.files import SUFFIXES, place_of, records
-from midalign.texts import shown
+from midalign.files import SUFFIXES, records
+from midalign.texts import place_of, shown
 
 ALWAYS = ("id", "locale", "partition")
 

@@ -19,10 +19,10 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
-from midalign.files import place_of
 from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
+from midalign.texts import place_of
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
 from midalign.training.checkpoints import newest_whole, require_room, require_same, sealed_day, unfit
 from midalign.training.engines import engine_around
