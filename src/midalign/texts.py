@@ -59,6 +59,11 @@ def harmless(text, breaks=True):
     return "".join(c if c.isprintable() or (breaks and c == "\n") else repr(c)[1:-1] for c in text)
 
 
+def place_of(path):
+    """A path as it stands in sentences."""
+    return shown(str(path), most=1000)
+
+
 def in_markdown(name):
     """A name of others as plain text of a Markdown document: one line, no tag, link, code or column."""
     return MARKS.sub(r"\\\1", escape(shown(name, most=200), quote=False))
