@@ -177,5 +177,5 @@ def link_tasks(
     """
     from midalign.evaluation.lm_link import link_tasks, unlink_tasks
 
-    folder = unlink_tasks() if remove else link_tasks()
-    print(f"{folder} {'is gone' if remove else 'shows massive_slots to lm_eval'}.")
+    for folder in unlink_tasks() if remove else link_tasks():
+        print(f"{folder} {'is gone' if remove else f'shows {folder.name} to lm_eval'}.")

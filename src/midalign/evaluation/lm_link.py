@@ -14,35 +14,41 @@ LM_TASKS = Path(__file__).parent / "lm_tasks"
 
 
 def link_tasks():
-    """Link every task file into lm-eval's task folder, replacing older links of ours. Returns that folder.
+    """Link every task file into lm-eval's task folder, replacing older links of ours. Returns the folders there.
 
-    Raises InputError without lm-eval, where the folder holds something that we did not put there, and where links
+    Raises InputError without lm-eval, where a folder holds something that we did not put there, and where links
     cannot be made.
     """
-    folder = unlink_tasks()
-    with _writing(folder):
-        folder.mkdir()
-        for file in sorted((LM_TASKS / folder.name).glob("*.yaml")):
-            (folder / file.name).symlink_to(file)
-    return folder
+    folders = unlink_tasks()
+    for folder in folders:
+        with _writing(folder):
+            folder.mkdir()
+            for file in sorted((LM_TASKS / folder.name).glob("*.yaml")):
+                (folder / file.name).symlink_to(file)
+    return folders
 
 
 def unlink_tasks():
-    """Undo `link_tasks`. Returns lm-eval's folder for our tasks, whether it was there or not.
+    """Undo `link_tasks`. Returns lm-eval's folders for our tasks, whether they were there or not.
 
     Raises InputError, as `link_tasks` does, and removes nothing then.
     """
-    folder = _folder()
-    with _writing(folder):
-        if folder.is_symlink() or folder.exists():
-            entries = list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else [folder]
-            foreign = [entry for entry in entries if not _is_ours(entry)]
-            if foreign:
-                raise InputError(f"{foreign[0]} is not a link of midalign; move it away if you want ours there.")
+    folders = _folders()
+    there = {folder: _entries(folder) for folder in folders if folder.is_symlink() or folder.exists()}
+    foreign = [entry for entries in there.values() for entry in entries if not _is_ours(entry)]
+    if foreign:
+        raise InputError(f"{foreign[0]} is not a link of midalign; move it away if you want ours there.")
+    for folder, entries in there.items():
+        with _writing(folder):
             for entry in entries:
                 entry.unlink()
             folder.rmdir()
-    return folder
+    return folders
+
+
+def _entries(folder):
+    with _writing(folder):
+        return list(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else [folder]
 
 
 @contextmanager
@@ -57,11 +63,12 @@ def _writing(folder):
 
 def _is_ours(entry):
     """Whether a path is a link to a task file of some midalign, installed or gone."""
-    return entry.is_symlink() and entry.readlink().parts[-3:-1] == (LM_TASKS.name, "massive_slots")
+    return entry.is_symlink() and entry.readlink().parts[-3:-1] == (LM_TASKS.name, entry.parent.name)
 
 
-def _folder():
-    return require_lm_eval() / "tasks" / "massive_slots"
+def _folders():
+    tasks = require_lm_eval() / "tasks"
+    return [tasks / folder.name for folder in sorted(LM_TASKS.iterdir()) if any(folder.glob("*.yaml"))]
 
 
 def require_lm_eval():
