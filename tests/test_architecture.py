@@ -21,6 +21,7 @@ FLOORS = {
     "demo": 0,
     "languages": 0,
     "texts": 0,
+    "shipped": 0,
     "files": 1,
     "alignment": 1,
     "tasks": 2,
@@ -35,6 +36,7 @@ FLOORS = {
     "models": 5,
     "training": 6,
     "bench": 7,
+    "train": 7,
     "run_midalign": 8,
     "cli": 8,
 }

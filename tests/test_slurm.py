@@ -48,7 +48,7 @@ def test_each_node_starts_a_launcher_with_its_rank_and_the_first_node_as_meeting
         assert line == (
             f"launch --machine_rank {rank} --config_file accelerate_configs/zero3.yaml --num_machines 2 "
             "--num_processes 8 --main_process_ip node7 --main_process_port 20123 "
-            "src/run_midalign.py recipes/qwen25/align.yaml --seed 2"
+            "-m midalign.train recipes/qwen25/align.yaml --seed 2"
         )
     assert len(done.stdout.splitlines()) == 2
 

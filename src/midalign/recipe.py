@@ -4,7 +4,6 @@ import difflib
 import json
 import re
 from dataclasses import fields
-from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser
@@ -15,6 +14,7 @@ from midalign.config import DataConfig, MidAlignConfig
 from midalign.errors import InputError
 from midalign.limits import check
 from midalign.recipe_file import read_yaml
+from midalign.shipped import recipe_path
 from midalign.texts import quoted, shown, squeeze
 
 HOLDERS = (DataConfig, MidAlignConfig, ModelConfig)
@@ -65,7 +65,7 @@ def read_recipe(argv):
     Raises InputError for an unreadable file, an unknown or refused key, or a value of the wrong type.
     """
     argv = list(argv)
-    recipe = Path(argv.pop(0)) if argv and not argv[0].startswith("--") else None
+    recipe = recipe_path(argv.pop(0)) if argv and not argv[0].startswith("--") else None
     parser = _Parser(HOLDERS, allow_abbrev=False)
     types = {key: kind for holder in HOLDERS for key, kind in get_type_hints(holder).items() if key in _keys(holder)}
     values, overrides = read_yaml(recipe) if recipe else {}, overrides_of(argv)

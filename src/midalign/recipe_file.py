@@ -43,7 +43,9 @@ def _text(path):
             content = stream.read(BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or "is no path"
-        raise InputError(f"recipe {shown(str(path))}: {reason}; give the path of a YAML file.") from error
+        raise InputError(
+            f"recipe {shown(str(path))}: {reason}; give the path of a YAML file or a name of `midalign recipes`."
+        ) from error
     if not regular:
         raise InputError(f"recipe {path} is no file; give the path of a YAML file.")
     if len(content) > BYTES:

@@ -1,11 +1,11 @@
-"""`midalign <verb>`: everything that is not training.
+"""`midalign <verb>`.
 
 Heavy imports wait until a verb runs: `midalign --help` and completion load none, `midalign score` no torch.
 """
 
 import sys
 
-from midalign.cli import bench, evaluation, merging, preview, scores  # noqa: F401  each adds its verbs
+from midalign.cli import bench, evaluation, merging, preview, recipes, scores, train  # noqa: F401  each adds its verbs
 from midalign.cli.app import app
 from midalign.console import complain, program
 from midalign.errors import MidalignError

@@ -34,7 +34,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ):
-    """Everything that is not training."""
+    """Fine-tune a decoder on a task in a few languages, and align its middle layer for the others."""
 
 
 class Dtype(StrEnum):

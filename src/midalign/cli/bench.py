@@ -9,6 +9,7 @@ from midalign.cli.app import Dtype, app
 from midalign.cli.evaluation import source_of, task_of_runs
 from midalign.console import console
 from midalign.errors import InputError
+from midalign.shipped import is_recipe
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -32,7 +33,7 @@ def bench(
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Generation: where an answer is cut.")] = 128,
 ):
     """What a training step costs beside plain TRL and the naive forward, or generation beside `lm_eval --model hf`."""
-    names = set((against or ("trl,naive" if run.endswith((".yaml", ".yml")) else "lm_eval")).split(","))
+    names = set((against or ("trl,naive" if is_recipe(run) else "lm_eval")).split(","))
     if names <= {"trl", "naive"}:
         from midalign.bench.tables import bench_recipe
 

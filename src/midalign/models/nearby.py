@@ -9,9 +9,9 @@ from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from midalign.errors import InputError
+from midalign.shipped import is_recipe
 from midalign.texts import shown
 
-RECIPES = (".yaml", ".yml")  # a missing one is refused where it is read
 MODEL_FILES = ("adapter_config.json", "config.json")
 DEPTH, MOST_FOLDERS = 3, 2_000  # how far to look: a slip of the pen must not read a whole disk
 
@@ -22,7 +22,7 @@ def require_model_name(name):
     A name in the hub's form passes, unless it is close to a model folder here and looks like one itself: a bare name,
     or one whose first part is a folder here, that is not in the hub's cache. Raises InputError.
     """
-    if _is_model(name) or name.endswith(RECIPES):
+    if _is_model(name) or is_recipe(name):
         return
     if name and os.path.exists(name):
         found = "has neither adapter_config.json nor config.json" if os.path.isdir(name) else "is a file"

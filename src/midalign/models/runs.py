@@ -19,6 +19,7 @@ from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
+from midalign.shipped import is_recipe
 from midalign.texts import shown, squeeze
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -49,7 +50,7 @@ def find_run(argument, dtype=None):
     dtype: overrides the recipe's; else the checkpoint's own. Raises InputError, also for a recipe not yet trained.
     """
     path = Path(argument)
-    if path.suffix in (".yaml", ".yml"):
+    if is_recipe(str(argument)):
         return _of_recipe(argument, dtype)
     require_model_name(str(argument))
     model = ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto")
@@ -65,9 +66,7 @@ def _of_recipe(recipe, dtype):
         return replace(_of_adapter(folder, model), data=data)
     if (folder / "config.json").is_file():
         return replace(_of_model(str(folder), model), data=data)
-    raise InputError(
-        f"{recipe} has written no model to {folder} yet; first run `accelerate launch src/run_midalign.py {recipe}`."
-    )
+    raise InputError(f"{recipe} has written no model to {folder} yet; first run `midalign train {recipe}`.")
 
 
 def _of_model(path, model):
