@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import datasets
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from midalign import files
 from midalign.data.pairs import read_pairs
@@ -50,6 +52,76 @@ def test_a_file_beyond_the_limit_is_refused(name, tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(InputError, match=rf"{name} holds more than 1 MiB unpacked; split it or name another file\.$"):
         list(records(tmp_path / name))
+
+
+@pytest.mark.parametrize("shape", ["text", "list", "struct"])
+def test_a_text_that_is_stored_once_and_stands_in_every_row_is_refused_before_it_is_unpacked(
+    shape, tmp_path, monkeypatch
+):
+    texts = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 200, pyarrow.int32()), ["x" * (1 << 20)])
+    if shape == "list":
+        texts = pyarrow.ListArray.from_arrays(range(201), texts)
+    if shape == "struct":
+        texts = pyarrow.StructArray.from_arrays([texts], names=["inner"])
+    parquet.write_table(pyarrow.table({"source": texts}), tmp_path / "p.parquet", store_schema=False)
+    assert (tmp_path / "p.parquet").stat().st_size < 1 << 17
+    monkeypatch.setattr(files, "LARGEST_FILE", 1 << 26)
+    read = parquet.ParquetFile.iter_batches
+
+    def watched(self, rows):
+        for batch in read(self, rows):
+            assert batch.nbytes < 1 << 24
+            yield batch
+
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", watched)
+    with pytest.raises(InputError, match="holds more than 64 MiB unpacked"):
+        next(records(tmp_path / "p.parquet"))
+
+
+def test_a_table_has_no_more_rows_than_a_file_has_lines(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MOST_LINES", 10)
+    for rows in (10, 11):
+        parquet.write_table(pyarrow.table({"x": pyarrow.nulls(rows)}), tmp_path / f"{rows}.parquet")
+    assert len(list(records(tmp_path / "10.parquet"))) == 10
+    with pytest.raises(InputError, match=r"11\.parquet holds more than"):
+        next(records(tmp_path / "11.parquet"))
+
+
+def test_a_value_beyond_the_limit_of_a_line_is_refused_where_all_have_one_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LONGEST_LINE", 1024)
+    parquet.write_table(
+        pyarrow.table({"x": pyarrow.array([b"x" * 1025], pyarrow.binary(1025))}), tmp_path / "p.parquet"
+    )
+    with pytest.raises(InputError, match="holds more than"):
+        next(records(tmp_path / "p.parquet"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"id": "1", "utt": "a", "utt": "b"}', '{"x": [{"utt": 1, "y": 2, "utt": 1}]}', '{"utt": 1, "\\u0075tt": 2}'],
+)
+def test_an_object_that_has_a_key_twice_is_a_bad_row(line, tmp_path):
+    (tmp_path / "p.jsonl").write_text(f'{line}\n{{"utt": {{"utt": 1}}}}\n')
+    bad, good = records(tmp_path / "p.jsonl")
+    assert bad[1:] == (None, "has utt twice in one object; keep one of them")
+    assert good[1:] == ({"utt": {"utt": 1}}, None)
+
+
+def test_a_table_that_has_a_column_twice_is_refused(tmp_path):
+    table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["utt\n", "utt\n"])
+    parquet.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(InputError, match=r"p\.parquet has two columns named 'utt\\n'; keep one"):
+        next(records(tmp_path / "p.parquet"))
+
+
+def test_a_value_that_python_cannot_hold_is_one_sentence(tmp_path):
+    for name, values in {
+        "zone": pyarrow.array([0], pyarrow.timestamp("us", tz="Mars/Phobos")),
+        "year": pyarrow.array([1 << 30], pyarrow.date32()),
+    }.items():
+        parquet.write_table(pyarrow.table({"x": values}), tmp_path / f"{name}.parquet")
+        with pytest.raises(InputError, match=rf"{name}\.parquet has a value that cannot be read \("):
+            next(records(tmp_path / f"{name}.parquet"))
 
 
 @pytest.mark.slow

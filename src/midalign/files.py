@@ -12,17 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow
+import pyarrow.compute
 from pyarrow import parquet
 
 from midalign.errors import InputError
-from midalign.texts import place_of
+from midalign.texts import place_of, shown, squeeze
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
 LONGEST_LINE = 1 << 20  # bytes; MASSIVE's rows have up to 2,000
 LARGEST_FILE = 1 << 30  # bytes, unpacked; millions of pairs
 MOST_LINES = 10_000_000
 BOM = b"\xef\xbb\xbf"
-BATCH = 256  # rows of Parquet at a time
+BATCH, MEASURED = 256, 1 << 14  # rows of Parquet that are read, and that are only measured, at a time
 
 
 def records(path):
@@ -51,7 +52,7 @@ def opened(path):
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{name}: {error.strerror or error}; name a file that can be read.") from error
+        raise InputError(f"{name}: {error.strerror or squeeze(str(error))}; name a file that can be read.") from error
     except (EOFError, zlib.error, pyarrow.ArrowException, ValueError, OverflowError) as error:
         raise InputError(f"{name} is damaged ({type(error).__name__}); write it anew.") from error
 
@@ -85,30 +86,85 @@ def _lines(path, file):
         begins = piece.endswith(b"\n")
 
 
+def parsed(text):
+    """What a JSON text says. Raises ValueError or RecursionError where it is none, TwiceError."""
+    return DECODER.decode(text)
+
+
+class TwiceError(Exception):
+    """A key that an object has twice: the end of a sentence that begins with the place."""
+
+
+def _once(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise TwiceError(f"has {shown(max(keys, key=keys.count))} twice in one object; keep one of them")
+    return found
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once)
+
+
 def _parsed(line):
     """(record, problem) of a line, one of the two None."""
     try:
-        return json.loads(line.decode("utf-8")), None
+        return parsed(line.decode("utf-8")), None
     except UnicodeDecodeError as error:
         return None, f"has byte {error.start} that is not UTF-8; save the file as UTF-8"
+    except TwiceError as error:
+        return None, str(error)
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
         return None, f"is not JSON ({reason}); write one object per line"
 
 
 def _rows(path, file):
-    table, name, read = parquet.ParquetFile(file), place_of(path), 0
-    groups = (table.metadata.row_group(i) for i in range(table.metadata.num_row_groups))
-    if sum(group.total_byte_size for group in groups) > LARGEST_FILE:
-        raise _too_large(path, LARGEST_FILE)
-    number = 0
-    for batch in table.iter_batches(BATCH):
-        read += batch.nbytes
-        if read > LARGEST_FILE:
-            raise _too_large(path, LARGEST_FILE)
-        for record in batch.to_pylist():
+    _require_small(path, file)
+    name, number = place_of(path), 0
+    for batch in parquet.ParquetFile(file).iter_batches(BATCH):
+        try:
+            found = batch.to_pylist()
+        except (pyarrow.ArrowException, ValueError, LookupError, OverflowError) as error:
+            raise InputError(
+                f"{name} has a value that cannot be read ({type(error).__name__}); write its column as text or leave "
+                "the column out."
+            ) from error
+        for record in found:
             yield f"{name} row {number}", record, None
             number += 1
+
+
+def _require_small(path, file):
+    """Refuse a table with two columns of one name, and one that unpacked is larger than a file may be.
+
+    A text that is stored once may stand in every row, so texts are measured where they are stored.
+    """
+    metadata = parquet.read_metadata(file)
+    names = metadata.schema.to_arrow_schema().names
+    if len(set(names)) < len(names):
+        raise InputError(f"{place_of(path)} has two columns named {shown(max(names, key=names.count))}; keep one.")
+    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if metadata.num_rows > MOST_LINES or size > LARGEST_FILE or any(c.length > LONGEST_LINE for c in columns):
+        raise _too_large(path, LARGEST_FILE)
+    texts, size = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"], 0
+    for batch in parquet.ParquetFile(file, read_dictionary=texts).iter_batches(MEASURED):
+        size += sum(map(_unpacked, batch.columns))
+        if size > LARGEST_FILE:
+            raise _too_large(path, LARGEST_FILE)
+
+
+def _unpacked(array):
+    """How many bytes a column's values take, those of a dictionary as often as they stand there."""
+    if pyarrow.types.is_dictionary(array.type):
+        lengths = pyarrow.compute.binary_length(array.dictionary)
+        return pyarrow.compute.sum(lengths.take(array.indices)).as_py() or 0
+    if pyarrow.types.is_nested(array.type):
+        inner = array.flatten()
+        return sum(map(_unpacked, inner if isinstance(inner, list) else [inner]))
+    return array.nbytes
 
 
 def objects(path):

@@ -65,6 +65,12 @@ def test_a_hub_data_set_that_cannot_be_read_is_refused():
         task_rows(Slots(), "nobody/nothing", "de-DE", "test", "main")
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "/".join(["y" * 100] * 50), "a\0b"], ids=["long", "many parts", "NUL"])
+def test_a_source_that_can_be_no_path_is_one_sentence(name):
+    with pytest.raises(InputError, match="is no folder here"):
+        task_rows(Slots(), name, "de-DE", "test", None)
+
+
 def test_english_becomes_the_target_whichever_column_it_came_in(tmp_path):
     turned = {"id": "a", "source": "yes", "target": "ja", "source_lang": "en", "target_lang": "de"}
     file = write(tmp_path / "p.jsonl", turned)

@@ -65,7 +65,18 @@ BAD = [
     ("p.json", b"time: x\n" * len(ROWS), "line 1 is not JSON"),
     ("p.txt", b"{'id': '0'}\n" + dumped(OBJECTS[1:]), "line 1 is not JSON"),
     ("p.txt", dumped(OBJECTS)[5:], "line 1 is not JSON"),
-    ("p.txt", "time: x\n".encode("utf-16") * 9, "is UTF-16, as PowerShell writes it; save it as UTF-8"),
+    *(
+        (name, text, "has 0 answers for 9 rows")
+        for name in ("p.json", "p.jsonl", "p.txt", "p")
+        for text in (b"[]", b" [\n]\n")
+    ),
+    ("p.json.gz", gzip.compress(b"[]"), "has 0 answers for 9 rows"),
+    ("p.txt", b'[{"id": "1", "prediction": "a", "prediction": "b"}]', "p.txt has prediction twice in one object"),
+    ("p.json", b'[\n{"id": "1", "prediction": "a", "id": "2"}\n]', "p.json has id twice in one object"),
+    ("p.txt", b'{"prediction": "a", "prediction": "b"}\n' * 9, "p.txt has prediction twice in one object"),
+    ("p.txt", "time: x\n".encode("utf-16-le") * 9, "is UTF-16, as PowerShell writes it, or no text"),
+    ("p.txt", "time: x\n".encode("utf-16-be") * 9, "is UTF-16, as PowerShell writes it, or no text"),
+    ("p.txt", "time: x\n".encode("utf-16") * 9, "is UTF-16, as PowerShell writes it, or no text; save it as UTF-8"),
     ("p.txt.gz", b"time: x\n" * len(ROWS), "Not a gzipped file"),
     ("p.jsonl", dumped([{"id": "\x1b[2J", "prediction": ""}]), "no row of de-DE has id '\\x1b[2J'; check"),
     ("p.jsonl", dumped([OBJECTS[0] | {"utt": "x\n" * 10**5}]), "answers id 0 with utt 'x\\nx\\n"),

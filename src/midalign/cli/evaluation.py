@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -146,7 +147,7 @@ def _rows(task, locales, data, revision, count):
     rows = {locale: sample(task_rows(task, data, locale, "test", revision), count) for locale in locales}
     content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    source = {"source": data, "revision": None if data == "demo" or Path(data).is_dir() else revision}
+    source = {"source": data, "revision": None if data == "demo" or os.path.isdir(data) else revision}
     return rows, {**source, "partition": "test", "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
 
 

@@ -1,11 +1,10 @@
 """Files of generated answers: JSON objects, one a line or in an array, or plain lines from elsewhere."""
 
 import codecs
-import json
 from pathlib import Path
 
 from midalign.errors import InputError
-from midalign.files import objects, whole
+from midalign.files import TwiceError, objects, parsed, whole
 from midalign.texts import place_of, quoted, shown
 
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
@@ -85,19 +84,19 @@ def is_json(path):
     By its name, by its first line that is not blank, or by any line that is such an object: a file in which some are
     is not to be read as plain lines because of the others.
     """
-    if Path(path).name.removesuffix(".gz").endswith((".jsonl", ".json", ".parquet")) or _array(path):
+    if Path(path).name.removesuffix(".gz").endswith((".jsonl", ".json", ".parquet")) or _array(path) is not None:
         return True
     lines = [line for line in read_text(path).split("\n") if line.strip()]
-    found = (_parsed(line) for line in lines if line.lstrip().startswith("{"))
+    found = (_parsed(path, line) for line in lines if line.lstrip().startswith("{"))
     return any("prediction" in line or "filtered_resps" in line for line in found if isinstance(line, dict)) or (
-        bool(lines) and isinstance(_parsed(lines[0]), dict)
+        bool(lines) and isinstance(_parsed(path, lines[0]), dict)
     )
 
 
 def _objects(path):
     """(place, object) of all that a file of JSON holds. Raises InputError at the first that is none."""
     items = None if Path(path).suffix == ".parquet" else _array(path)
-    if not items:
+    if items is None:
         return list(objects(path))
     return [(f"{place_of(path)} item {number}", item) for number, item in enumerate(items, start=1)]
 
@@ -105,25 +104,28 @@ def _objects(path):
 def _array(path):
     """The list that a file as a whole is, as `json.dump` writes one; None where it is none."""
     text = read_text(path)
-    items = _parsed(text) if text.lstrip().startswith("[") else None
+    items = _parsed(path, text) if text.lstrip().startswith("[") else None
     return items if isinstance(items, list) else None
 
 
-def _parsed(text):
+def _parsed(path, text):
+    """What a text of a file says as JSON, None where it is none. Raises InputError for a key that is there twice."""
     try:
-        return json.loads(text)
+        return parsed(text)
+    except TwiceError as error:
+        raise InputError(f"{place_of(path)} {error}.") from error
     except (ValueError, RecursionError):
         return None
 
 
 def read_text(path):
-    """A text file of answers, line ends as they are. Raises InputError.
+    """A text file of answers, line ends as they are. Raises InputError for UTF-16, which has NULs in it.
 
     Bytes that are not UTF-8 are kept as U+FFFD: they cost their row.
     """
     content = whole(path, LARGEST)
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{place_of(path)} is UTF-16, as PowerShell writes it; save it as UTF-8.")
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+        raise InputError(f"{place_of(path)} is UTF-16, as PowerShell writes it, or no text; save it as UTF-8.")
     return content.decode("utf-8-sig", errors="replace")
 
 

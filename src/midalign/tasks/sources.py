@@ -32,7 +32,7 @@ def find(source, language, partition, revision, fields):
         rows = corpus.rows(language, value_of(partition))
         return ((f"demo row {row['id']}", row, None) for row in rows), f"demo, locale {language},", True
     folder = Path(source)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # False, too, for what can be no path
         found = _hub_records(source, language, partition, revision, fields)
         return _filled(found, language, partition, fields), f"{source}, split {partition},", True
     for stem in (f"{language}/{partition}", language):
