@@ -1,32 +1,21 @@
 """Slot F1 of generated answers.
 
-A generated answer has no positions, only "slot: words" items, so a row is scored as two multisets: an
-answered item is a hit when the gold has it, each gold item once; any other answer is spurious (false
-positive), a gold item without a hit is missed (false negative). Words are compared NFC-normalised, case kept,
+A row is scored as two multisets of "slot: words" items (`tasks.items`). Words are compared NFC-normalised, case kept,
 white space collapsed; in languages written without spaces it is removed, because ja and zh annotations hold
-spaces that the utterance does not. seqeval counts tags, so every item gets a position of its own, a span of
-one token:
-
-    gold    [time : nine am] [date : friday]      B-time   O        B-date
-    answer  time: nine am; date: monday           B-time   B-date   O           a hit, a spurious item, a miss
-
+spaces that the utterance does not.
 An answered slot name that neither MASSIVE nor the gold knows becomes "?", whatever text it is.
 Where nothing is there to find and nothing was answered (0/0), precision, recall and F1 are 1.
 A row is an exact match when nothing is spurious or missed and the answer says so: "None" in any case, or at least one
 part that can be read. An empty answer or "!!!!" is no exact match, also of a row without slots; F1 cannot see it there.
 """
 
-from collections import Counter
-
 import numpy as np
-from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
 from midalign.languages import primary_of
+from midalign.tasks import items
 from midalign.tasks.base import micro_f1
 from midalign.tasks.slots import massive, reference
 from midalign.texts import spelled
-
-WITHOUT_SPACES = frozenset({"ja", "km", "my", "th", "zh"})
 
 
 def score(rows, predictions, compat=None):
@@ -61,7 +50,7 @@ def score_reference_file(rows, file_text):
     _need_rows(rows)
     gold_tags, predicted_tags, malformed = reference.tag_rows(rows, file_text)
     outcomes = [
-        _match(reference.spans(gold), reference.spans(predicted))
+        items.match(reference.spans(gold), reference.spans(predicted))
         for gold, predicted in zip(gold_tags, predicted_tags, strict=True)
     ]
     exact = sum(not (spurious or missed) for _, spurious, missed in outcomes)
@@ -78,7 +67,7 @@ def row_figures(row, prediction):
     """
     outcome, dropped = _outcome(row, prediction)
     hits, spurious, missed = outcome
-    return (len(hits), len(spurious), len(missed)), _name_counts([outcome]), _exact(outcome, dropped)
+    return (len(hits), len(spurious), len(missed)), items.label_counts([outcome]), _exact(outcome, dropped)
 
 
 def row_counts(row, prediction):
@@ -92,14 +81,14 @@ def is_exact(row, prediction):
 
 
 def _outcome(row, prediction):
-    """((hits, spurious, missed), dropped parts) of one answer; the three as in `_match`."""
+    """((hits, spurious, missed), dropped parts) of one answer; the three as in `items.match`."""
     answered, dropped = massive.read_answer(prediction)
-    without_spaces = primary_of(row["locale"]) in WITHOUT_SPACES
+    without_spaces = primary_of(row["locale"]) in items.WITHOUT_SPACES
     gold, predicted = (
         [(slot, _comparable(words, without_spaces)) for slot, words in pairs]
         for pairs in (massive.parse(row["annot_utt"]), answered)
     )
-    return _match(gold, predicted), dropped
+    return items.match(gold, predicted), dropped
 
 
 def _exact(outcome, dropped):
@@ -113,39 +102,17 @@ def _comparable(words, without_spaces):
     return "".join(words.split()) if without_spaces else words
 
 
-def _match(gold, predicted):
-    """Match (slot, ...) items as multisets.   Returns (hits, spurious, missed), three tuples of slots."""
-    hits, spurious, missed = [], [], list(gold)
-    for item in predicted:
-        if item in missed:
-            missed.remove(item)
-            hits.append(item[0])
-        else:
-            spurious.append(item[0])
-    return tuple(hits), tuple(spurious), tuple(slot for slot, _ in missed)
-
-
 def _report(rows, outcomes, exact, malformed, nothing=1.0):
     """The figures of `score` from one (hits, spurious, missed) per row; `nothing` is what 0/0 counts as.
 
     exact: how many rows are exact matches.   malformed: dropped parts of answers.
     """
-    known = massive.SLOTS.union(slot for hits, _, missed in outcomes for slot in hits + missed) - {""}
-    tag = {slot: f"B-{slot}" for slot in known}
-    gold_tags, predicted_tags = [], []
-    for outcome in outcomes:
-        if any(outcome):
-            hits, spurious, missed = ([tag.get(slot, "B-?") for slot in slots] for slots in outcome)
-            gold_tags.append(hits + ["O"] * len(spurious) + missed)
-            predicted_tags.append(hits + spurious + ["O"] * len(missed))
     counts = np.array([[len(slots) for slots in outcome] for outcome in outcomes])  # (rows, 3)
     locales = np.array([row["locale"] for row in rows])
-    precision, recall, f1, per_slot = (
-        _seqeval(gold_tags, predicted_tags) if gold_tags else (nothing, nothing, nothing, {})
-    )
+    precision, recall, f1, per_slot = items.seqeval_figures(outcomes, massive.SLOTS, nothing)
     return {
         "f1": f1,
-        "name_f1": float(micro_f1(_name_counts(outcomes), nothing)),
+        "name_f1": float(micro_f1(items.label_counts(outcomes), nothing)),
         "precision": precision,
         "recall": recall,
         "exact_match": exact / len(rows),
@@ -157,30 +124,6 @@ def _report(rows, outcomes, exact, malformed, nothing=1.0):
             for locale in np.unique(locales)
         },
     }
-
-
-def _name_counts(outcomes):
-    """(tp, fp, fn) over all rows when items are compared by slot name alone, as multisets."""
-    hits, right, spurious, missed = 0, 0, 0, 0
-    for exact, extra, left in outcomes:
-        hits += len(exact)
-        right += (Counter(extra) & Counter(left)).total()
-        spurious += len(extra)
-        missed += len(left)
-    return hits + right, spurious - right, missed - right
-
-
-def _seqeval(gold_tags, predicted_tags):
-    """(precision, recall, f1, per_slot). Two passes of seqeval; its classification_report makes five."""
-    micro = precision_recall_fscore_support(gold_tags, predicted_tags, average="micro", zero_division=0)
-    table = precision_recall_fscore_support(gold_tags, predicted_tags, average=None, zero_division=0)
-    slots = sorted({tag[2:] for tags in gold_tags + predicted_tags for tag in tags if tag != "O"})
-    # Sorted, because seqeval's table has the slots in that order and does not name them.
-    per_slot = {
-        slot: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(support)}
-        for slot, p, r, f, support in zip(slots, *table, strict=True)
-    }
-    return *map(float, micro[:3]), per_slot
 
 
 def _need_rows(rows):

@@ -2,31 +2,11 @@
 
 from typing import ClassVar
 
-import numpy as np
-
 from midalign.tasks import sources
 from midalign.tasks.base import Figure, Task, accuracy, micro_f1
+from midalign.tasks.items import precision, recall
 from midalign.tasks.slots import massive, scoring
 from midalign.texts import comparable, quoted, shown
-
-
-def precision(sums):
-    """Share of answered slots that the gold has; 0 where nothing was answered but something was to be found.
-
-    sums: (..., 3), true positives, false positives, false negatives.   Returns (...), 1 where all are 0.
-    """
-    return _share(sums, 1, 2)
-
-
-def recall(sums):
-    """Share of gold slots that were answered; 0 where there are none but something was answered. See `precision`."""
-    return _share(sums, 2, 1)
-
-
-def _share(sums, wrong, otherwise):
-    sums = np.asarray(sums, dtype=float)
-    tp, of = sums[..., 0], sums[..., 0] + sums[..., wrong]
-    return np.where(of > 0, tp / np.maximum(of, 1), sums[..., otherwise] == 0)
 
 
 class Slots(Task):
