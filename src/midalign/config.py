@@ -15,7 +15,10 @@ from midalign.errors import InputError
 class DataConfig:
     """What is learned, what is aligned, and what is scored afterwards."""
 
-    task: str = field(default="slots", metadata={"help": "What is learned: slots."})
+    task: str = field(
+        default="slots",
+        metadata={"help": "What is learned: slots, intents, or the path of a file with a task of your own."},
+    )
     task_instruction: str | None = field(
         default=None, metadata={"help": "What is asked before each row; the task's own text when unset."}
     )

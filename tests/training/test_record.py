@@ -33,7 +33,7 @@ def test_the_record_holds_recipe_data_versions_and_scores(finished):
 def test_the_model_card_is_made_from_the_record(finished):
     card = (finished / "README.md").read_text()
     for text in (
-        "slot filling (the embedded demo corpus)",
+        "slots (the embedded demo corpus)",
         "aligned\nat layer 2",
         "16 rows of en-US from demo",
         "de ",
@@ -77,6 +77,7 @@ def record():
     recipe |= {"push_to_hub": False, "hub_model_id": None, "output_dir": "data/x", "score_rows": 2}
     return {
         "recipe": recipe,
+        "task": {"name": "slots", "shown": {"f1": "slot F1", "name_f1": "slot found"}},
         "model": {"name": "org/model"},
         "packages": {"midalign": "1"},
         "data": {"task_rows": 4, "pairs": {"no": 3}},

@@ -37,6 +37,14 @@ def options(
     """Fine-tune a decoder on a task in a few languages, and align its middle layer for the others."""
 
 
+class Partition(StrEnum):
+    """Part of the data."""
+
+    train = "train"
+    validation = "validation"
+    test = "test"
+
+
 class Dtype(StrEnum):
     """Precision of the weights."""
 

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from midalign.cli.app import REVISION, Dtype, app, source_of_task
+from midalign.cli.app import REVISION, Dtype, Partition, app, source_of_task
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import shown
@@ -28,6 +28,7 @@ def evaluate(
     task: Annotated[str | None, typer.Option(help="What is asked; else the recipe's, else slots.")] = None,
     data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    partition: Annotated[Partition, typer.Option(help="Part of the data that is answered.")] = Partition.test,
     supervised: Annotated[list[str] | None, typer.Option(help="Locales that had labels.")] = None,
     aligned: Annotated[list[str] | None, typer.Option(help="Locales that had translation pairs only.")] = None,
     base: Annotated[bool, typer.Option(help="Evaluate the models below the adapters too.")] = True,
@@ -64,7 +65,7 @@ def evaluate(
     recipe, kind = _recipe(named), task_of_runs(named, task)
     max_new_tokens = max_new_tokens or kind.max_new_tokens
     rows = rows or (recipe.score_rows if recipe else None)
-    rows_by_locale, source = _rows(kind, *source_of(kind, named, locales, data, revision), rows)
+    rows_by_locale, source = _rows(kind, *source_of(kind, named, locales, data, revision), partition.value, rows)
     groups = _groups(kind, named, rows_by_locale, supervised, aligned)
     models = _models(everyone, output)
     answers = {}
@@ -138,17 +139,17 @@ def source_of(task, named, locales, data, revision):
     return locales, data, revision or (recipe.task_revision if recipe else REVISION)
 
 
-def _rows(task, locales, data, revision, count):
-    """({locale: test rows}, where they are from)."""
+def _rows(task, locales, data, revision, partition, count):
+    """({locale: rows}, where they are from)."""
     from midalign.data.reading import task_rows
     from midalign.data.streams import sample
 
     locales = list(dict.fromkeys(locales))
-    rows = {locale: sample(task_rows(task, data, locale, "test", revision), count) for locale in locales}
+    rows = {locale: sample(task_rows(task, data, locale, partition, revision), count) for locale in locales}
     content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     source = {"source": data, "revision": None if data == "demo" or os.path.isdir(data) else revision}
-    return rows, {**source, "partition": "test", "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
+    return rows, {**source, "partition": partition, "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
 
 
 def _groups(task, named, locales, supervised, aligned):

@@ -8,17 +8,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from midalign.cli.app import REVISION, Data, Revision, TaskName, app, source_of_task
+from midalign.cli.app import REVISION, Data, Partition, Revision, TaskName, app, source_of_task
 from midalign.console import console
 from midalign.errors import InputError
-
-
-class Partition(StrEnum):
-    """Part of the data."""
-
-    train = "train"
-    validation = "validation"
-    test = "test"
 
 
 class Compat(StrEnum):

@@ -17,10 +17,14 @@ def find_task(name, instruction=None):
 
     if name == "slots":
         from midalign.tasks.slots.task import Slots as kind
+    elif name == "intents":
+        from midalign.tasks.intents import Intents as kind
     elif name.endswith(".py"):
         from midalign.tasks.own import read_task
 
         kind = read_task(name)
     else:
-        raise InputError(f"task {shown(name)} is none; use slots, or the path of a file that holds one, ending in .py.")
+        raise InputError(
+            f"task {shown(name)} is none; use slots, intents, or the path of a file that holds one, ending in .py."
+        )
     return kind(name, instruction)

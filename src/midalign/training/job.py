@@ -19,7 +19,6 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
-from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
@@ -264,10 +263,12 @@ def _record(trainer, plan, checkpoint, scores, seconds):
     """What the run was, for run.json and the model card; JSON."""
     data, _, model = plan.recipe
     path, made_from = plan.prepared.path, plan.made_from
-    spoken = {language_of(locale) for locale in data.task_languages} | made_from["data"]["pairs"].keys()
+    task = plan.prepared.about
+    spoken = set().union(*map(task.spoken, data.task_languages)) | made_from["data"]["pairs"].keys()
     return {
         **made_from,
         **environment(),
+        "task": {"name": task.name, "shown": task.shown},
         "model": {"name": path, "commit": model_commit(path, model.model_revision)},
         "languages": sorted(spoken),
         "engine": engine_around(trainer.model_wrapped),
