@@ -23,6 +23,7 @@ FLOORS = {
     "texts": 0,
     "shipped": 0,
     "files": 1,
+    "pair_files": 2,
     "alignment": 1,
     "tasks": 2,
     "compatibility": 1,

@@ -125,6 +125,15 @@ def test_pairs_are_unlabelled_training_utterances_with_english_as_target():
     assert {pair["source_lang"] for pair in pairs[TRAIN:]} == {"el"}
 
 
+def test_any_of_its_languages_may_be_the_target_of_pairs():
+    german = {row["id"]: row["utt"] for row in corpus.rows("de-DE", "train")}
+    english = {row["id"]: row["utt"] for row in corpus.rows("en-US", "train")}
+    pairs = corpus.pairs(["en", "tr"], "de")
+    assert [pair["source_lang"] for pair in pairs] == ["en"] * TRAIN + ["tr"] * TRAIN
+    assert all((p["source"], p["target"]) == (english[p["id"]], german[p["id"]]) for p in pairs[:TRAIN])
+    assert {pair["target_lang"] for pair in pairs} == {"de"}
+
+
 def test_the_plain_text_of_two_languages_is_not_parallel():
     english, german = corpus.plain_text("en-US"), corpus.plain_text("de-DE")
     translation = {pair["target"]: pair["source"] for pair in corpus.pairs(["de"])}
@@ -141,3 +150,5 @@ def test_a_language_that_is_not_there_is_named_with_those_that_are():
         corpus.rows("de-DE", "validation")
     with pytest.raises(ValueError, match=r"'en'.*de, es, tr, ru, el"):
         corpus.pairs(["en"])
+    with pytest.raises(ValueError, match=r"'de' and 'de'"):
+        corpus.pairs(["de"], "de")

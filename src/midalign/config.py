@@ -53,12 +53,19 @@ class DataConfig:
     align_data: list[str] | None = field(
         default=None,
         metadata={
-            "help": "Translation pairs: JSONL files or folders of them with source, target, source_lang, target_lang "
-            "in each line, or `demo`."
+            "help": "Translation pairs: files (JSONL, Parquet, TSV, CSV, two of Moses), folders of them, data sets of "
+            "the hub as Helsinki-NLP/opus-100:de-en, or `demo`."
         },
     )
+    align_revision: str = field(
+        default="refs/convert/parquet",
+        metadata={"help": "Revision of hub data sets in align_data: the Parquet branch, or better a commit of it."},
+    )
+    align_pivot: str = field(
+        default="en", metadata={"help": "The language with the labels, which one side of every pair is in."}
+    )
     align_languages: list[str] | None = field(
-        default=None, metadata={"help": "Languages aligned with English; all in align_data when unset."}
+        default=None, metadata={"help": "Languages aligned with align_pivot; all in align_data when unset."}
     )
     align_eval_languages: list[str] | None = field(
         default=None, metadata={"help": "Languages of the held-out pairs; align_languages when unset."}
@@ -115,7 +122,7 @@ class MidAlignConfig(SFTConfig):
     align_loss: Literal["infonce", "mse", "cka"] = field(default="infonce", metadata={"help": "The loss."})
     align_temperature: float = field(default=0.1, metadata={"help": "InfoNCE divides cosines by this."})
     align_symmetric: bool = field(default=False, metadata={"help": "InfoNCE in both directions."})
-    align_stop_gradient: bool = field(default=False, metadata={"help": "No gradient through the English side."})
+    align_stop_gradient: bool = field(default=False, metadata={"help": "No gradient through the side of align_pivot."})
     align_center: bool = field(default=False, metadata={"help": "Subtract each side's batch mean before the cosine."})
     align_pooling: Literal["mean", "last", "weighted", "bos"] = field(
         default="mean", metadata={"help": "How token states become one state per sentence."}

@@ -23,6 +23,7 @@ LONGEST_LINE = 1 << 20  # bytes; MASSIVE's rows have up to 2,000
 LARGEST_FILE = 1 << 30  # bytes, unpacked; millions of pairs
 MOST_LINES = 10_000_000
 BOM = b"\xef\xbb\xbf"
+BLANKS = " \t\n\r\v\f"  # a line of these alone is empty
 BATCH, MEASURED = 256, 1 << 14  # rows of Parquet that are read, and that are only measured, at a time
 
 
@@ -31,8 +32,7 @@ def records(path):
 
     Raises InputError when the file as a whole cannot be read.
     """
-    with opened(path) as file:
-        yield from _rows(path, file) if Path(path).suffix == ".parquet" else _lines(path, file)
+    yield from _rows(path) if Path(path).suffix == ".parquet" else _objects(path)
 
 
 @contextmanager
@@ -70,6 +70,16 @@ def _too_large(path, most):
     return InputError(f"{place_of(path)} holds more than {most >> 20:,} MiB unpacked; split it or name another file.")
 
 
+def lines(path):
+    """Yields (number, text, problem) for every line of a file; one of the last two is None.
+
+    Only \\n ends a line. Neither it nor the \\r before it is part of the text, nor is a BOM where the file begins.
+    Raises InputError when the file as a whole cannot be read.
+    """
+    with opened(path) as file:
+        yield from _lines(path, file)
+
+
 def _lines(path, file):
     name, read, number, begins = place_of(path), 0, 0, True  # begins: whether the next piece begins a line
     while piece := file.readline(LONGEST_LINE):
@@ -80,10 +90,24 @@ def _lines(path, file):
         if number > MOST_LINES:
             raise InputError(f"{name} has more than {MOST_LINES:,} lines; split it or name another file.")
         if begins and len(piece) == LONGEST_LINE:
-            yield f"{name} line {number}", None, f"has {LONGEST_LINE >> 10:,} KiB or more; no row is that long"
-        elif begins and (line := piece.removeprefix(BOM) if number == 1 else piece).strip():
-            yield f"{name} line {number}", *_parsed(line)
+            yield number, None, f"has {LONGEST_LINE >> 10:,} KiB or more; no row is that long"
+        elif begins:
+            yield number, *_decoded(piece.removeprefix(BOM) if number == 1 else piece)
         begins = piece.endswith(b"\n")
+
+
+def _decoded(line):
+    """(text, problem) of a line, one of the two None."""
+    try:
+        return line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8"), None
+    except UnicodeDecodeError as error:
+        return None, f"has byte {error.start} that is not UTF-8; save the file as UTF-8"
+
+
+def _objects(path):
+    for number, text, problem in lines(path):
+        if problem or text.strip(BLANKS):
+            yield f"{place_of(path)} line {number}", *((None, problem) if problem else _parsed(text))
 
 
 def parsed(text):
@@ -106,12 +130,10 @@ def _once(pairs):
 DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
-def _parsed(line):
+def _parsed(text):
     """(record, problem) of a line, one of the two None."""
     try:
-        return parsed(line.decode("utf-8")), None
-    except UnicodeDecodeError as error:
-        return None, f"has byte {error.start} that is not UTF-8; save the file as UTF-8"
+        return parsed(text), None
     except TwiceError as error:
         return None, str(error)
     except (ValueError, RecursionError) as error:
@@ -119,7 +141,12 @@ def _parsed(line):
         return None, f"is not JSON ({reason}); write one object per line"
 
 
-def _rows(path, file):
+def _rows(path):
+    with opened(path) as file:
+        yield from _table_rows(path, file)
+
+
+def _table_rows(path, file):
     _require_small(path, file)
     name, number = place_of(path), 0
     for batch in parquet.ParquetFile(file).iter_batches(BATCH):

@@ -114,13 +114,22 @@ def _check_combinations(data, training, given):
     schedule = training.align_schedule
     if schedule != "sft" and not data.align_data:
         raise InputError(f"align_schedule {schedule} needs pairs; set align_data, or align_schedule: sft.")
+    pivot = language_of(data.align_pivot)
+    if pivot is None:
+        raise InputError(
+            f"align_pivot: found {shown(data.align_pivot)}; name a language by a code such as en or zh-Hant."
+        )
+    for key in sorted({"align_pivot", "align_revision"} & given):
+        if not data.align_data:
+            raise InputError(f"{key} is set without align_data; add it or delete {key}.")
     for key in ("align_languages", "align_eval_languages"):
         if getattr(data, key) and not data.align_data:
             raise InputError(f"{key} is set without align_data; add it or delete {key}.")
         for tag in getattr(data, key) or ():
-            if language_of(tag) in (None, "en"):
+            if language_of(tag) in (None, pivot):
                 raise InputError(
-                    f"{key}: found {shown(tag)}; name other languages than English by codes such as sw or zh-Hant."
+                    f"{key}: found {shown(tag)}; name other languages than align_pivot, {pivot}, by codes such as sw "
+                    "or zh-Hant."
                 )
     for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
         new = old.replace("gradient", "activation")

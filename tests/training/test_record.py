@@ -65,6 +65,7 @@ def record():
         "task_data": "rows",
         "task_languages": ["no"],
         "align_layer": 2,
+        "align_pivot": "en",
         "align_schedule": "joint",
     }
     recipe |= {

@@ -93,13 +93,13 @@ def task_problem(row, task, locale):
     return task.problem(row)
 
 
-def pair_problem(pair):
-    """Why a translation pair cannot be aligned, or None."""
+def pair_problem(pair, pivot):
+    """Why a translation pair cannot be aligned, or None.   pivot: the language that one side must be in."""
     for side in ("source_lang", "target_lang"):
         if language_of(pair[side]) is None:
             return f"has {side} {shown(pair[side])}; use an ISO 639 code such as sw, pt-BR or zh-Hant"
-    if (language_of(pair["source_lang"]) == "en") == (language_of(pair["target_lang"]) == "en"):
-        return f"is a pair of {pair['source_lang']} and {pair['target_lang']}; exactly one side must be en"
+    if (language_of(pair["source_lang"]) == pivot) == (language_of(pair["target_lang"]) == pivot):
+        return f"is a pair of {pair['source_lang']} and {pair['target_lang']}; exactly one side must be {pivot}"
     if comparable(pair["source"]) == comparable(pair["target"]):
         return f"has the same text on both sides, {quoted(pair['source'])}; one of them is no translation"
     return None

@@ -1,58 +1,42 @@
-"""Translation pairs from files or the embedded corpus.
+"""Translation pairs: which of what was found can be used, and what is kept out of training.
 
-A pair is a dict with `source`, `target`, `source_lang` and `target_lang`, the English side always as target, the
-languages as `languages.language_of` names them, and a `place`: the file and line, or whatever else it is found by.
+A pair is a dict with `source`, `target`, `source_lang` and `target_lang`, the side in the language with the labels (the
+pivot) always as target, the languages as `languages.language_of` names them, and a `place`: the file and line, or
+whatever else it is found by.
 """
 
 import hashlib
 from collections import defaultdict
-from pathlib import Path
+from functools import partial
 
 from midalign.data.checks import PAIR_FIELDS, Sieve, pair_problem, repeated_pair
 from midalign.data.reading import with_fields
-from midalign.demo import corpus
-from midalign.errors import InputError
-from midalign.files import SUFFIXES, records
 from midalign.languages import language_of
+from midalign.pair_files import pair_records
 from midalign.texts import comparable, spelled
 
 
-def read_pairs(sources, sieve=None):
-    """All pairs of JSONL, JSONL.gz or Parquet files, folders of them, or `demo`, the English side as target.
+def read_pairs(sources, sieve=None, pivot="en", revision=None):
+    """All pairs of files, folders, hub data sets or `demo`, see `pair_files.pair_records`.
 
-    sieve: takes the bad ones, and is settled by the caller; without one they are refused. Raises InputError.
+    sieve: takes the bad ones, and is settled by the caller; without one they are refused.   pivot: any tag of the
+    language with the labels.   revision: of hub data sets. Raises InputError.
     """
     own = sieve or Sieve()
-    pairs = pairs_of(_pair_records(sources), own)
+    pairs = pairs_of(pair_records(sources, language_of(pivot), revision), own, pivot)
     if not sieve:
         own.settle()
     return pairs
 
 
-def pairs_of(found, sieve):
+def pairs_of(found, sieve, pivot="en"):
     """The pairs among records, wherever these are from.   found: (place, record, problem), as `files.records` gives it.
 
-    sieve: takes the bad ones; the caller settles it.
+    sieve: takes the bad ones; the caller settles it.   pivot: see `read_pairs`.
     """
-    pairs = sieve.passing(with_fields(found, PAIR_FIELDS, sieve), pair_problem)
-    return sieve.keep(map(_english_last, pairs), repeated_pair())
-
-
-def _pair_records(sources):
-    for source in sources:
-        if source == "demo":
-            languages = [language_of(locale) for locale in corpus.DEMO_LOCALES if locale != "en-US"]
-            yield from ((f"demo pair {pair['id']}", pair, None) for pair in corpus.pairs(languages))
-            continue
-        path = Path(source)
-        try:
-            files = sorted(f for f in path.iterdir() if f.name.endswith(SUFFIXES)) if path.is_dir() else [path]
-        except OSError as error:
-            raise InputError(f"align_data {source}: {error.strerror}; name a folder that can be read.") from error
-        if not files:
-            raise InputError(f"align_data {source} has no file ending in {', '.join(SUFFIXES)}; name one that does.")
-        for file in files:
-            yield from records(file)
+    pivot = language_of(pivot)
+    pairs = sieve.passing(with_fields(found, PAIR_FIELDS, sieve), partial(pair_problem, pivot=pivot))
+    return sieve.keep((_pivot_last(pair, pivot) for pair in pairs), repeated_pair())
 
 
 def of_languages(pairs, languages, sieve=None):
@@ -69,20 +53,20 @@ def of_languages(pairs, languages, sieve=None):
     return [pair for pair in pairs if pair["source_lang"] in languages]
 
 
-def _english_last(pair):
-    """The anchor of the loss is the non-English side, whichever column it came in."""
+def _pivot_last(pair, pivot):
+    """The anchor of the loss is the side that is not the pivot, whichever column it came in."""
     languages = {side: language_of(pair[side]) for side in ("source_lang", "target_lang")}
-    if languages["target_lang"] == "en":
+    if languages["target_lang"] == pivot:
         return pair | languages
     turned = {"source": pair["target"], "target": pair["source"]}
-    return pair | turned | {"source_lang": languages["target_lang"], "target_lang": "en"}
+    return pair | turned | {"source_lang": languages["target_lang"], "target_lang": pivot}
 
 
 def hold_out(pairs, per_language, trained, sieve=None):
     """Split pairs into (training, held out).
 
-    Takes `per_language` pairs of every language by a hash of the English text: languages that share their
-    English side share the held-out sentences, no held-out sentence is trained on in any language, and runs
+    Takes `per_language` pairs of every language by a hash of the pivot's text: languages that share their
+    pivot side share the held-out sentences, no held-out sentence is trained on in any language, and runs
     with different seeds are measured on the same pairs.   trained: the languages that need pairs left.
     sieve: see `of_languages`.   Raises InputError where a language would have nothing left.
     """

@@ -104,7 +104,7 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
     """
     if not data.align_data:
         return [], []
-    pairs = read_pairs(data.align_data, sieve)
+    pairs = read_pairs(data.align_data, sieve, data.align_pivot, data.align_revision)
     if not pairs:
         sieve.fail(f"align_data {', '.join(data.align_data)} has no pair that can be used.")
     trained = _languages(data.align_languages) or sorted({pair["source_lang"] for pair in pairs})

@@ -53,27 +53,27 @@ def rows(locale, partition):
     return result
 
 
-def pairs(languages):
-    """Translation pairs of unlabelled training commands with their English side, language after language.
+def pairs(languages, pivot="en"):
+    """Translation pairs of unlabelled training commands, language after language.
 
-    languages: two-letter names such as "de", not "en".
-    Returns a list of {"id", "source", "target", "source_lang", "target_lang"}; "target" is English.
+    languages: two-letter names such as "de", not that of the pivot, which is the language of every "target".
+    Returns a list of {"id", "source", "target", "source_lang", "target_lang"}.
     """
-    locales = {locale[:2]: locale for locale in DEMO_LOCALES if not locale.startswith("en")}
+    locales = {locale[:2]: locale for locale in DEMO_LOCALES}
     for language in languages:
-        if language not in locales:
-            raise ValueError(f"pairs from {language!r} to English: the demo corpus has {', '.join(locales)}.")
-    english = rows("en-US", "train")
+        if language not in locales.keys() - {pivot}:
+            raise ValueError(f"pairs of {language!r} and {pivot!r}: the demo corpus has {', '.join(locales)}.")
+    targets = rows(locales[pivot], "train")
     return [
         {
             "id": target["id"],
             "source": source["utt"],
             "target": target["utt"],
             "source_lang": language,
-            "target_lang": "en",
+            "target_lang": pivot,
         }
         for language in languages
-        for source, target in zip(rows(locales[language], "train"), english, strict=True)
+        for source, target in zip(rows(locales[language], "train"), targets, strict=True)
     ]
 
 

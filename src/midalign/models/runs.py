@@ -129,7 +129,8 @@ def aligned_languages(data):
         return set()
     if data.align_languages:
         return set(map(language_of, data.align_languages))
-    return {pair["source_lang"] for pair in read_pairs(data.align_data, Sieve("skip"))}
+    pairs = read_pairs(data.align_data, Sieve("skip"), data.align_pivot, data.align_revision)
+    return {pair["source_lang"] for pair in pairs}
 
 
 def load_run_tokenizer(run, day=None):
