@@ -303,6 +303,7 @@ def test_a_pair_with_the_text_of_a_test_row(refusal, tmp_path):
         ("train.jsonl", b"", "has no row with partition train"),
         ("train.jsonl", b"\n\n", "has no row with partition train"),
     ],
+    ids=range(7),
 )
 def test_a_file_that_cannot_be_read(name, content, message, refusal, tmp_path):
     folder = tmp_path / "own" / "de-DE"

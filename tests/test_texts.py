@@ -33,6 +33,15 @@ from midalign.texts import comparable, harmless, in_markdown, quoted, shown, spe
         ("ΟΔΟΣ", "οδος"),
         ("ﻻ", "لا"),
         ("❤\ufe0f", "❤"),
+        ("și țara", "şi ţara"),  # Romanian with the comma below and the cedilla of older encodings
+        ("ȘI ȚARA", "s\u0327i t\u0327ara"),
+        ("s\u034f\u0327i", "și"),
+        ("كتاب علي", "کتاب علی"),  # Persian on an Arabic keyboard
+        ("يہ ہے", "یه هے"),  # Urdu
+        ("അവന\u0d4d\u200d", "അവൻ"),  # Malayalam before Unicode 5.1
+        ("\u09a4\u09cd\u200d", "ৎ"),  # Bengali before Unicode 4.1
+        ("مـــوسيقى", "موسيقى"),
+        ("İ\u0307", "i\u0307"),
         ("play my play list", "play my playlist"),
     ],
 )
@@ -42,7 +51,18 @@ def test_what_a_reader_takes_for_one_sentence_is_one(one, other):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("licht an", "licht aus"), ("schön", "schon"), ("کار", "کر"), ("か", "が"), ("क", "कि"), ("5", "6"), ("a.", "a")],
+    [
+        *(
+            ("licht an", "licht aus"),
+            ("schön", "schon"),
+            ("کار", "کر"),
+            ("か", "が"),
+            ("क", "कि"),
+            ("5", "6"),
+            ("a.", "a"),
+        ),
+        *(("على", "علي"), ("ße", "se"), ("ت", "ث"), ("അവൻ", "അവൾ"), ("e-mail", "email")),
+    ],
 )
 def test_other_sentences_stay_others(one, other):
     assert comparable(one) != comparable(other)

@@ -5,11 +5,21 @@ import unicodedata
 from html import escape
 
 # What leaves no mark on the page: Unicode's Default_Ignorable_Code_Point (joiners, variation selectors, soft hyphens,
-# direction marks, fillers), control characters that are no white space, and the blank of Braille.
+# direction marks, fillers), control characters that are no white space, the blank of Braille; and the stroke that
+# stretches an Arabic word.
 INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u0640\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Letters that keyboards or older encodings write as others: Romanian commas as cedillas, Persian and Urdu yeh, kaf and
+# heh as the Arabic ones, Malayalam chillus and the Bengali khanda ta as a letter and its virama; the dotless i.
+SAME_LETTER = str.maketrans(
+    {
+        **{"\u0219": "\u015f", "\u021b": "\u0163", "\u064a": "\u06cc", "\u0643": "\u06a9", "\u06c1": "\u0647"},
+        **{"\u0d7a": "\u0d23\u0d4d", "\u0d7b": "\u0d28\u0d4d", "\u0d7c": "\u0d30\u0d4d", "\u0d7d": "\u0d32\u0d4d"},
+        **{"\u0d7e": "\u0d33\u0d4d", "\u0d7f": "\u0d15\u0d4d", "\u09ce": "\u09a4\u09cd", "\u0131": "i"},
+    }
 )
 SECRETS = (
     (re.compile(r"(\w:/{1,2})[^/\s@]+@"), r"\1***@"),  # who one is, in an address, also in one that became a path
@@ -34,12 +44,14 @@ def comparable(text):
 
     Beside `spelled`: case is folded, wide and joined forms of a letter (NFKC) are that letter, and neither white space
     nor what is invisible counts, also where it changes how letters join (ZWNJ in Persian) or where writers differ
-    (spaces in Chinese and Japanese, "play list"). i with and without dot are one letter: "I" may be the big form of
-    either, and only the language would tell. Empty for a text in which there is nothing to read.
+    (spaces in Chinese and Japanese, "play list"), and a letter in an older encoding is that letter. i with and without
+    dot are one: "I" may be the big form of either, and only the language would tell. Empty for a text in which there is
+    nothing to read.
     """
     text = unicodedata.normalize("NFKC", text)
     text = INVISIBLE.sub("", "".join(text.split())).casefold()
-    return unicodedata.normalize("NFKC", text.replace("i\u0307", "i").replace("\u0131", "i"))
+    text = unicodedata.normalize("NFKC", text).translate(SAME_LETTER)
+    return unicodedata.normalize("NFKC", re.sub("i\u0307+", "i", text))
 
 
 def quoted(text, most=60):

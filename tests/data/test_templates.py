@@ -322,7 +322,21 @@ def test_thinking_is_switched_off_in_prompt_and_answer():
 
 
 @pytest.mark.parametrize(
-    "form", ["%d %b %Y", "%Y-%m-%d", "%B %d, %Y", "%A %-d. %B, week %V, day %j", "%H:%M", "100 %%"]
+    "form",
+    [
+        *(
+            "%d %b %Y",
+            "%Y-%m-%d",
+            "%B %d, %Y",
+            "%A %-d. %B, week %V, day %j",
+            "%H:%M",
+            "100 %%",
+            "%%d",
+            "%%%d",
+            "%%%%d",
+        ),
+        *("100%", "%h %R %G %C %g", "%e|%k|%l|%P|%-e|%-k", "%n%t", "%z%Z", "%Ey %Od", "%Q"),
+    ],
 )
 def test_the_date_in_a_prompt_is_pinned_in_any_form(form):
     template = CHATML.replace("{{ m.content }}", f"{{% set form = '{form}' %}}{{{{ m.content ~ strftime_now(form) }}}}")
@@ -346,6 +360,8 @@ def test_the_date_in_a_prompt_is_pinned_in_any_form(form):
         ("{% include 'header' %}", "refuses the messages: "),
         ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "refuses the messages: maximum recursion"),
         ("{{ messages[7].content.strip() }}", "refuses the messages: "),
+        ("{{ 'x'.center(10 ** 13) }}", "refuses the messages: MemoryError"),
+        ("{{ raise_exception('a\\n b') }}", "refuses the messages: a b;"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_one_sentence_with_a_remedy(template, reason):

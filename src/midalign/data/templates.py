@@ -18,13 +18,17 @@ import jinja2
 
 from midalign.errors import InputError
 from midalign.tasks.thoughts import MARKS
+from midalign.texts import squeeze
 
 MARK = "{# midalign "
 # Of a template, and of Python inside one.
-ERRORS = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+ERRORS = (
+    *(jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError),
+    *(RecursionError, MemoryError),
+)
 ASKED = [{"role": "system", "content": "Name the slots."}, {"role": "user", "content": "wake me at nine"}]
 ANSWER = "time: nine"
-DIRECTIVES = "aAbBcdDeFHIjmMpSTuUVwWxXyY"  # of strftime
+DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"  # of strftime
 NO_THOUGHT = "{% set enable_thinking = false %}"
 IN_USER_TURN = (
     "{% set messages = ([{'role': 'user', 'content': messages[0]['content'] ~ '\n\n' ~ messages[1]['content']}] "
@@ -131,9 +135,14 @@ def _wrapped(tokenizer, template, system, day):
 
 def _pinned(day):
     """A macro in place of `strftime_now`, for midnight of that day."""
-    values = {f"%{letter}": day.strftime(f"%{letter}") for letter in DIRECTIVES}
-    values |= {f"%-{letter}": str(int(day.strftime(f"%{letter}"))) for letter in "dHIjmMSUwWy"}
-    values["%%"] = "%"
+    values = {
+        "%%": "\0",
+        "%E": "%",
+        "%O": "%",
+    }  # first: what follows an escaped % is text; other calendars are not known
+    values |= {f"%{letter}": day.strftime(f"%{letter}") for letter in DIRECTIVES}
+    values |= {f"%-{letter}": str(int(day.strftime(f"%{letter}"))) for letter in "CdegGHIjklmMSuUVwWyY"}
+    values["\0"] = "%"
     replaced = "".join(f"|replace({json.dumps(name)}, {json.dumps(value)})" for name, value in values.items())
     return "{% macro strftime_now(format) %}{{ format" + replaced + " }}{% endmacro %}"
 
@@ -189,7 +198,12 @@ def _render(tokenizer, template, messages, asks):
             messages, chat_template=template, tokenize=False, add_generation_prompt=asks
         )
     except ERRORS as error:
-        raise _Unfit(f"refuses the messages: {' '.join(str(error).split())}") from error
+        raise _Unfit(f"refuses the messages: {said(error)}") from error
+
+
+def said(error):
+    """What an error of a template says, on one line."""
+    return squeeze(str(error)) or type(error).__name__
 
 
 def _begins(tokenizer, whole, part):

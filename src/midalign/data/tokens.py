@@ -3,7 +3,7 @@
 import functools
 
 from midalign.data.checks import fit_problem
-from midalign.data.templates import ERRORS
+from midalign.data.templates import ERRORS, said
 from midalign.errors import InputError
 from midalign.texts import comparable
 
@@ -45,7 +45,9 @@ def _chat_ids(tokenizer, messages, **kwargs):
     try:
         return tokenizer.apply_chat_template(messages, sanitize_control_tokens=suspicious, return_dict=False, **kwargs)
     except ERRORS as error:
-        raise InputError(f"the chat template of {tokenizer.name_or_path} refuses the messages: {error}.") from error
+        raise InputError(
+            f"the chat template of {tokenizer.name_or_path} refuses the messages: {said(error)}."
+        ) from error
 
 
 @functools.lru_cache(maxsize=1)
