@@ -40,10 +40,10 @@ def texts_of_tests(task, source, locale, revision, sieve):
     texts = set()
     for place, record, problem in found:
         problem = problem or field_problem(record, task.fields)
-        if problem and (not isinstance(record, dict) or field_problem(record, (task.text,))):
+        if problem and (not isinstance(record, dict) or field_problem(record, task.guarded)):
             sieve.leave_out(place, problem)
         elif alone or record.get("partition") not in ("train", "dev"):
-            texts.add(comparable(record[task.text]))
+            texts.update(comparable(record[field]) for field in task.guarded)
     if alone and not texts:
         sieve.fail(f"{where} has no utterance, so nothing keeps the test rows apart; write it anew or delete it.")
     return texts

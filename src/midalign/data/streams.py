@@ -63,7 +63,7 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
         for locale in locales:
             found = task_rows(task, data.task_data, locale, partition, data.task_revision, sieve)
             if partition == "train":
-                found = sieve.keep(found, among_tests(texts, (task.text,)))
+                found = sieve.keep(found, among_tests(texts, task.guarded))
             rows += sample(found, count)
         rows = sieve.keep(rows, partial(token_problem, task=task, unread=_unread(task, tokenizer, rows)))
         table = prepared(tokenizer, [task.example(row) for row in rows], example_columns, processes)

@@ -3,15 +3,13 @@
 Legend: U utterances, L languages of a group, C counts of a figure.
 """
 
+from collections import Counter
 from functools import partial
 
 import numpy as np
 
 from midalign.evaluation import statistics
 from midalign.evaluation.transfer import GROUPS
-
-# (right in the baseline, right in the run) -> what to call a row; those right in both teach nothing.
-KINDS = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
 
 
 def compare(task, rows, answers, groups, baseline):
@@ -123,19 +121,18 @@ def failing(task, report, baseline, run, count=12):
 
 
 def examples(task, rows, answers, baseline, run, per_kind=2):
-    """Rows to look at, for every locale: mended, broken and still wrong in `run` against `baseline`.
+    """Rows to look at, for every locale: of each kind that `Task.change` tells, in `run` against `baseline`.
 
     Returns a list of {"locale", "kind", task.text: what was asked, "gold", "answers": {run: text}}, the first of each
     kind.
     """
     chosen = []
     for locale, some in rows.items():
-        left = dict.fromkeys(KINDS.values(), per_kind)
+        taken = Counter()
         for i, row in enumerate(some):
-            before, after = (task.right(row, answers[name][locale][i]) for name in (baseline, run))
-            kind = KINDS.get((before, after))
-            if left.get(kind):
-                left[kind] -= 1
+            kind = task.change(row, *(answers[name][locale][i] for name in (baseline, run)))
+            if kind and taken[kind] < per_kind:
+                taken[kind] += 1
                 texts = {name: of_run[locale][i] for name, of_run in answers.items()}
                 asked, gold = {task.text: row[task.text]}, task.gold(row)
                 chosen.append({"locale": locale, "kind": kind, **asked, "gold": gold, "answers": texts})

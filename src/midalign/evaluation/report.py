@@ -30,7 +30,7 @@ TEMPLATE = Path(__file__).with_name("report.html")
 COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
 
 
-PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "numpy")
+PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "sacrebleu", "numpy")
 
 
 def write_report(task, folder, rows, answers, groups, baseline, record):

@@ -12,9 +12,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.tasks import sources
-from midalign.texts import spelled
+from midalign.texts import shown, spelled
+
+# (right before, right after) -> what to call a row; those right in both teach nothing.
+CHANGES = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
 
 
 class Figure(NamedTuple):
@@ -46,9 +50,8 @@ class Task:
     # What a row needs text in. Of id, locale and partition, those not named here are filled in.
     fields = ("utt",)
     also = ()  # fields that need not be text, kept as they are: None where a record has none
-    text = "utt"  # the field that asks: shown in reports, kept with answers; equal to a test row's, not trained on
+    text = "utt"  # the field that asks: shown in reports, kept with answers
     instruction = ""  # what comes before it, as system message or where the chat template takes it
-    options = ()  # keys of `tasks.OPTIONS` that it reads, which `__init__` gets where a recipe sets them
     source = None  # where its published rows are, where a command is not told
     supervised, aligned = (), ()  # the languages of a published split, where a command is not told
     max_new_tokens = 128  # where an answer is cut
@@ -87,6 +90,10 @@ class Task:
         """Whether an answer is all right, for the examples in a report: the compared figure of it alone is 1."""
         return float(self.share(self.counts(row, answer)[self.compared])) == 1
 
+    def change(self, row, before, after):
+        """What an answer became of another, for the examples in a report; None for what is not worth a look."""
+        return CHANGES.get((self.right(row, before), self.right(row, after)))
+
     def report(self, rows, answers):
         """The figures of one answer per row: {figure: share} and "rows", with `part` also {label: {"precision",
         "recall", "f1", "support"}} under `per_<part>`.
@@ -97,9 +104,10 @@ class Task:
         }
         return {**shares, "rows": len(rows)}
 
-    def language(self, name, source):
-        """The language of rows in `source` (see `find`) that a name on the command line means. Raises InputError."""
-        sources.require_language(name)
+    def language(self, name):
+        """The language that a name in a recipe or on the command line means. Raises InputError."""
+        if language_of(name) is None:
+            raise InputError(f"language {shown(name)} is none; use a BCP 47 tag such as sw, pt-BR or zh-Hant.")
         return name
 
     def spoken(self, language):
@@ -117,6 +125,11 @@ class Task:
     def depends_on(self):
         """What answers depend on beside the model and `max_new_tokens`: JSON object."""
         return {"task": self.name, "instruction": self.instruction}
+
+    @property
+    def guarded(self):
+        """The fields whose texts, of a test row, must stand in none of them in a training row."""
+        return (self.text,)
 
     @property
     def compared(self):

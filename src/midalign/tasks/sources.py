@@ -8,7 +8,6 @@ import datasets
 from midalign.demo import corpus
 from midalign.errors import InputError
 from midalign.files import SUFFIXES, records
-from midalign.languages import language_of
 from midalign.texts import place_of, shown
 
 ALWAYS = ("id", "locale", "partition")
@@ -32,7 +31,6 @@ def find(source, language, partition, revision, fields):
         require_known(language, corpus.DEMO_LOCALES, "the demo corpus")
         rows = corpus.rows(language, value_of(partition))
         return ((f"demo row {row['id']}", row, None) for row in rows), f"demo, locale {language},", True
-    require_language(language)
     folder = Path(source)
     if not os.path.isdir(folder):  # False, too, for what can be no path
         found = _hub_records(source, language, partition, revision, fields)
@@ -50,20 +48,9 @@ def find(source, language, partition, revision, fields):
     )
 
 
-def holds(source, language):
-    """Whether a folder has rows of a language, of whatever partition."""
-    return source != "demo" and any(os.path.lexists(Path(source, f"{language}{suffix}")) for suffix in ("", *SUFFIXES))
-
-
 def value_of(partition):
     """What MASSIVE writes in the rows of a partition."""
     return {"validation": "dev"}.get(partition, partition)
-
-
-def require_language(name):
-    """Raises InputError for a name that is no BCP 47 tag."""
-    if language_of(name) is None:
-        raise InputError(f"language {shown(name)} is none; use a BCP 47 tag such as sw, pt-BR or zh-Hant.")
 
 
 def require_known(language, known, where):
@@ -81,18 +68,30 @@ def _filled(found, language, partition, fields):
         yield place, record, problem
 
 
-def _hub_records(source, language, partition, revision, fields):
-    try:
-        # All splits, which are fetched anyway: a split that is not there is no error of the hub then.
-        splits = datasets.load_dataset(source, language, revision=revision)
-    except Exception as error:  # the hub raises a dozen types; each means that nothing was read
+def hub_table(source, configs, partition, revision, instead):
+    """A split of a hub data set, in the first of some configurations that can be read.
+
+    instead: what else to name, for the sentence where none can.   Raises InputError, NoSplitError.
+    """
+    for config in configs:
+        try:
+            # All splits, which are fetched anyway: a split that is not there is no error of the hub then.
+            splits = datasets.load_dataset(source, config, revision=revision)
+            break
+        except Exception as error:  # the hub raises a dozen types; each means that nothing was read
+            reason = error
+    else:
         raise InputError(
             f"task_data {source} is no folder here and could not be read from the hub "
-            f"({type(error).__name__}); name a folder with <locale>/{partition}.jsonl, or check name and network."
-        ) from error
+            f"({type(reason).__name__}); name {instead}, or check name and network."
+        ) from reason
     if partition not in splits:
         raise NoSplitError(f"task_data {source} has no split {partition}, only {', '.join(splits)}; name another.")
-    table = splits[partition]
+    return splits[partition]
+
+
+def _hub_records(source, language, partition, revision, fields):
+    table = hub_table(source, [language], partition, revision, f"a folder with <locale>/{partition}.jsonl")
     missing = [field for field in fields if field not in table.column_names]
     if missing:
         raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(fields)}.")

@@ -1,0 +1,1 @@
+"""Translation: its directions, the prompt, and BLEU and chrF++ of the answers."""
