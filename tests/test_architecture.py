@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+import midalign
+from midalign.config import MidAlignConfig
+from midalign.training.trainer import MidAlignTrainer
+
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src"
 FILES = sorted(SRC.rglob("*.py"))
@@ -81,6 +85,20 @@ def test_tasks_import_neither_torch_nor_trl():
     )
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_package_alone_is_light_and_has_two_names_for_python():
+    code = (
+        "import sys, midalign\n"
+        "assert {'MidAlignConfig', 'MidAlignTrainer'} <= set(dir(midalign))\n"
+        "heavy = {'torch', 'trl', 'transformers', 'datasets'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(SRC)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert midalign.MidAlignConfig is MidAlignConfig and midalign.MidAlignTrainer is MidAlignTrainer
+    assert "MidAlignLoss" not in dir(midalign) and not hasattr(midalign, "MidAlignLoss")
+    assert len((SRC / "midalign" / "__init__.py").read_text().splitlines()) <= 30  # it is no room
 
 
 def test_no_source_file_passes_300_lines():

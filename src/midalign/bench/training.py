@@ -63,9 +63,9 @@ class Bench:
             }
             common = {"model": model, "train_dataset": self.rows, "processing_class": prepared.tokenizer}
             self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
-            self.ours = MidAlignTrainer(args=args, pairs=self.pairs, **common)
+            self.ours = MidAlignTrainer(args=args, pairs=self.pairs, made_from={}, **common)
             sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
-            self.sft = MidAlignTrainer(args=sft, **common)
+            self.sft = MidAlignTrainer(args=sft, made_from={}, **common)
         self.ours.require_exact()
         self.ours._pair_halves = 1
         if args.activation_checkpointing:  # `train` would do it

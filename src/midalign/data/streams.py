@@ -66,8 +66,8 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
                 found = sieve.keep(found, among_tests(texts, task.guarded))
             rows += sample(found, count)
         rows = sieve.keep(rows, partial(token_problem, task=task, unread=_unread(task, tokenizer, rows)))
-        table = prepared(tokenizer, [task.example(row) for row in rows], example_columns, processes)
-        table = _fit(table, [row["place"] for row in rows], max_length, sieve)
+        places = [row["place"] for row in rows]
+        table = chat_stream([task.example(row) for row in rows], places, tokenizer, max_length, sieve, processes)
         if not len(table):
             sieve.fail(f"task_data {data.task_data} has no {partition} row of {', '.join(locales)} that can be used.")
         return table
@@ -86,7 +86,7 @@ def _unread(task, tokenizer, rows):
     return {text for text, own in zip(texts, ids, strict=True) if not own}
 
 
-def _fit(table, places, max_length, sieve):
+def fitted(table, places, max_length, sieve):
     """The tokenised rows that can be trained on, with their places."""
     rows = [
         {"place": place, "length": len(ids), "trained": any(label != -100 for label in labels), "index": index}
@@ -113,15 +113,27 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
     pairs = sieve.keep(pairs, among_tests(texts, ("source", "target")))
     training, held_out = hold_out(pairs, data.align_eval_pairs, trained, sieve)
 
-    def tokenise(texts):
-        return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
-
-    return (
-        pair_rows(of_languages(training, trained), max_length, tokenise, sieve),
-        pair_rows(of_languages(held_out, measured), max_length, tokenise, sieve),
-    )
+    tokenise = partial(pair_stream, tokenizer=tokenizer, max_length=max_length, sieve=sieve, processes=processes)
+    return tokenise(of_languages(training, trained)), tokenise(of_languages(held_out, measured))
 
 
 def _languages(tags):
     """The languages that a recipe's list names, each once."""
     return list(dict.fromkeys(map(language_of, tags or ())))
+
+
+def chat_stream(examples, places, tokenizer, max_length, sieve, processes=None):
+    """Chats, {"prompt", "completion"} of messages, as a Dataset with input_ids, labels and place.
+
+    places: of each.   sieve: takes those that cannot be trained on; the caller settles it.
+    """
+    return fitted(prepared(tokenizer, examples, example_columns, processes), places, max_length, sieve)
+
+
+def pair_stream(pairs, tokenizer, max_length, sieve, processes=None):
+    """Pairs as `pair_rows` has them.   sieve: as in `chat_stream`."""
+
+    def tokenise(texts):
+        return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
+
+    return pair_rows(pairs, max_length, tokenise, sieve)

@@ -142,6 +142,26 @@ def newest_whole(output_dir):
     return None, torn
 
 
+def checkpoint_of(wanted, output_dir):
+    """The folder that `resume_from_checkpoint` means, true being the newest in output_dir; None for nothing and false.
+
+    wanted: a path, true or false, also as text.   Raises InputError.
+    """
+    if wanted is None or str(wanted).lower() == "false":
+        return None
+    if str(wanted).lower() != "true":
+        missing = unfit(wanted)
+        if missing:
+            raise InputError(f"resume_from_checkpoint {wanted} is not whole, {missing}; name one or say true.")
+        return str(wanted)
+    newest, torn = newest_whole(output_dir)
+    for sentence in torn:
+        logger.warning("%s.", sentence)
+    if newest is None:
+        raise InputError(f"{output_dir} holds no checkpoint to resume from; delete resume_from_checkpoint.")
+    return newest
+
+
 def unfit(folder):
     """Why a run cannot go on from a checkpoint, or None: it is torn, or the best one, to end with, is."""
     folder = Path(folder)

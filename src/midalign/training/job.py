@@ -23,7 +23,7 @@ from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
-from midalign.training.checkpoints import newest_whole, require_room, require_same, sealed_day, unfit
+from midalign.training.checkpoints import checkpoint_of, newest_whole, require_room, require_same, sealed_day
 from midalign.training.engines import engine_around
 from midalign.training.folder import go_on, held, taken, writing
 from midalign.training.guards import out_of_memory
@@ -68,7 +68,7 @@ def run(argv, show=True):
     _reach_hub(training)
     with held(training) as folder:
         require_room(training.output_dir)
-        checkpoint = _checkpoint(training)
+        checkpoint = checkpoint_of(training.resume_from_checkpoint, training.output_dir)
         day = sealed_day(checkpoint) if checkpoint else None
         plan = _plan(recipe, day)
         other = _plan(compared, day) if compared else None
@@ -157,24 +157,6 @@ def _goes_on(path, made_from):
     return True
 
 
-def _checkpoint(training):
-    """The folder that `resume_from_checkpoint` means, `true` being the newest in output_dir; None without one."""
-    wanted = training.resume_from_checkpoint
-    if wanted is None or wanted.lower() == "false":
-        return None
-    if wanted.lower() != "true":
-        missing = unfit(wanted)
-        if missing:
-            raise InputError(f"resume_from_checkpoint {wanted} is not whole, {missing}; name one or say true.")
-        return wanted
-    newest, torn = newest_whole(training.output_dir)
-    for sentence in torn:
-        logger.warning("%s.", sentence)
-    if newest is None:
-        raise InputError(f"{training.output_dir} holds no checkpoint to resume from; delete resume_from_checkpoint.")
-    return newest
-
-
 def _test_rows(task, data):
     """{locale: rows} of score_languages. Raises InputError."""
     sieve = Sieve(data.on_bad_row)
@@ -192,8 +174,6 @@ def _carry_out(plan, checkpoint):
     training = plan.recipe[1]
     if training.process_index == 0 and plan.prepared.left_out:
         write_whole(Path(training.output_dir, LEFT_OUT), "\n".join(plan.prepared.left_out) + "\n")
-    if checkpoint:
-        training.eval_on_start = False  # it has been
     trainer = _trainer(plan)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
@@ -234,7 +214,6 @@ def _trainer(plan):
         holds = plan.made_from["step"]["holds"]
         logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
-    training.max_length = None  # checked: SFTTrainer need not look for rows to cut
     try:
         trainer = MidAlignTrainer(
             model=load_model(prepared.path, model, prepared.attention[0]),
@@ -245,6 +224,7 @@ def _trainer(plan):
             eval_pairs=prepared.held_out_pairs,
             processing_class=prepared.tokenizer,
             peft_config=get_peft_config(model),
+            made_from=plan.made_from,
         )
     except (
         ValueError,
@@ -255,7 +235,6 @@ def _trainer(plan):
         if is_out_of_memory(error):
             raise out_of_memory(training) from error
         raise InputError(" ".join(str(error).split())) from error
-    trainer.made_from = plan.made_from
     return trainer
 
 

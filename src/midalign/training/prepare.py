@@ -58,12 +58,15 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     ids += [pair[side] for part in pairs for pair in part for side in ("source", "target")]
     require_embedded(ids, config.get_text_config().vocab_size, path)
     lengths = {"row": longest_row(*rows), "sentence": longest_sentence([*pairs[0], *pairs[1]])}
-    attention, packed = _fast_paths(training, model, config, lengths)
+    attention, packed = attention_and_paths(training, model, config, lengths)
     return Prepared(task, path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
 
 
-def _fast_paths(training, model, config, lengths):
-    """(attention, packed) of `Prepared`.   lengths: tokens of the longest row and sentence, 0 without any."""
+def attention_and_paths(training, model, config, lengths):
+    """(attention, packed) of `Prepared`.   model: ModelConfig.   config: the model's.
+
+    lengths: tokens of the longest row and of the longest sentence, 0 without any.
+    """
     capability = Capability.of(config, training.router_aux_loss_coef)
     masked = fast_paths(training, replace(capability, attention="sdpa"), **lengths)
     packs = any(on and length for (on, _), length in zip(masked.values(), lengths.values(), strict=True))

@@ -19,6 +19,8 @@ class Resumable:
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         self._resumed_from = resume_from_checkpoint
+        if resume_from_checkpoint:
+            self.args.eval_on_start = False  # it has been
         # transformers' own rotation goes by time and by the beginning of a name: it would delete copies made by hand.
         self._save_total_limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:

@@ -1,6 +1,6 @@
 """SFTTrainer with an alignment half in its micro-batches.
 
-Reads no files: rows and pairs come tokenised. All scaling of the loss happens in `compute_loss`, so that the
+Reads no files. All scaling of the loss happens in `compute_loss`, so that the
 objective of an optimizer step is mean over task tokens + align_weight x mean over pairs, whatever the
 gradient accumulation.
 """
@@ -20,7 +20,7 @@ from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_
 from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
-from midalign.training.checks import check_pairs, check_task_tokens, fast_paths, longest_row, longest_sentence
+from midalign.training.checks import check_task_tokens, fast_paths, longest_row, longest_sentence
 from midalign.training.engines import (
     checkpointing_as_given,
     keep_adapters_in_float32,
@@ -29,6 +29,7 @@ from midalign.training.engines import (
 from midalign.training.exactness import ExactAtStart
 from midalign.training.experts import balance_loss, routers_of
 from midalign.training.forward import block_mask, pooled_pairs
+from midalign.training.from_python import FromPython, Given, begin
 from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
 from midalign.training.held_out import HeldOut
 from midalign.training.means import Means
@@ -38,13 +39,23 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(Guarded, ExactAtStart, Resumable, HeldOut, SFTTrainer):
+class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
-    args: MidAlignConfig.   train_dataset, eval_dataset: datasets.Dataset with input_ids and labels.
-    pairs, eval_pairs: rows of `data.tokens.pair_rows`; eval_pairs are scored per language at each evaluation.
-    Raises InputError for an align_layer the model does not have and for `bos` pooling without a signal, ValueError for
-    a decoder without an early exit; `train` raises InputError where the early exit is not exact.
+    model: a name, a folder or a model.   args: MidAlignConfig.   processing_class: the tokenizer, the model's own when
+    None; its chat template is fitted in place (`data.templates.fit`).   peft_config: for an adapter.
+    train_dataset, eval_dataset: list of dicts or datasets.Dataset, of {"prompt": [messages], "completion": [message]}
+    or {"messages": [...]}, whose last message is trained; or with input_ids and labels. eval_dataset may be a dict.
+    pairs: list of dicts or Dataset of {"source", "target", "source_lang", "target_lang"}.   eval_pairs: such pairs, or
+    how many of each language are kept out of `pairs`; scored per language at each evaluation.
+    align_pivot: the language with the labels, in which one side of each pair is.
+    on_bad_row: error, or skip to leave out what cannot be used; `left_out` has a sentence for each then.
+    made_from: what `training.job` has prepared this from, and checked, a recipe: rows and pairs are tokenised.
+    What it shares with a run of a recipe: the checks and their sentences, tokens, batches, losses, guards, whole
+    checkpoints and what a resumed run must have in common. What it does not do: score languages, lock or look into
+    output_dir (but for checkpoints, which a new run is not begun over), write run.json and a model card.
+    Raises InputError, ValueError for a decoder without an early exit; `train` raises InputError where the early exit is
+    not exact.
     """
 
     _tag_names = ["sft", "midalign"]  # noqa: RUF012  as in SFTTrainer
@@ -56,16 +67,48 @@ class MidAlignTrainer(Guarded, ExactAtStart, Resumable, HeldOut, SFTTrainer):
     # Read by transformers: do not divide by the accumulation steps again.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, model, args, *, pairs=(), eval_pairs=(), callbacks=(), **kwargs):
-        self.pairs, self.eval_pairs = list(pairs), list(eval_pairs)
-        check_pairs(args, self.pairs, self.eval_pairs)
-        callbacks = list(callbacks)
+    def __init__(
+        self,
+        model,
+        args=None,
+        *,
+        train_dataset=None,
+        eval_dataset=None,
+        pairs=(),
+        eval_pairs=(),
+        processing_class=None,
+        peft_config=None,
+        callbacks=None,
+        align_pivot="en",
+        on_bad_row="error",
+        made_from=None,
+        **kwargs,
+    ):
+        self.from_recipe = made_from is not None
+        if self.from_recipe:
+            streams = (train_dataset, eval_dataset, list(pairs), list(eval_pairs))
+            given = Given(model, args, processing_class, *streams, [], made_from)
+        else:
+            streams = (train_dataset, eval_dataset, pairs, eval_pairs)
+            given = begin(model, args, processing_class, *streams, peft_config, align_pivot, on_bad_row, kwargs)
+        args, self.pairs, self.eval_pairs = given.args, given.pairs, given.held_out_pairs
+        self.left_out, self.made_from = given.left_out, given.made_from
+        callbacks = list(callbacks or ())
         if args.align_learning_rate is not None:
             callbacks.append(AlignLearningRate(args.align_learning_rate / args.learning_rate))
         if args.early_stopping_patience is not None:
             callbacks.append(EarlyStoppingCallback(args.early_stopping_patience))
         with checkpointing_as_given(args):
-            super().__init__(model=model, args=args, callbacks=callbacks, **kwargs)
+            super().__init__(
+                model=given.model,
+                args=args,
+                train_dataset=given.task,
+                eval_dataset=given.held_out_task,
+                processing_class=given.tokenizer,
+                peft_config=peft_config,
+                callbacks=callbacks,
+                **kwargs,
+            )
         if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):  # not the one of a notebook
             self.add_callback(Shown())
         keep_adapters_in_float32(self.model)

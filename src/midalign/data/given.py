@@ -1,0 +1,86 @@
+"""Rows and pairs that somebody has in memory -> the two streams of a run, as `data.streams` makes them of a recipe."""
+
+from collections.abc import Mapping
+
+from datasets import Dataset
+
+from midalign.data.chats import example_of
+from midalign.data.pairs import hold_out, pairs_of
+from midalign.data.streams import chat_stream, fitted, pair_stream
+from midalign.errors import InputError
+from midalign.texts import comparable, quoted, shown
+
+TOKENS = ["input_ids", "labels"]
+
+
+def is_tokenised(rows):
+    return isinstance(rows, Dataset) and "input_ids" in rows.column_names
+
+
+def task_stream(name, rows, tokenizer, args, sieve):
+    """Rows as a Dataset with input_ids, labels and place.   sieve: takes the bad ones; the caller settles it.
+
+    rows: list of dicts or Dataset; of chats, see `data.chats`, or with input_ids and labels. Raises InputError.
+    """
+    if is_tokenised(rows):
+        if "labels" not in rows.column_names:
+            raise InputError(f"{name} has input_ids and no labels; add them, with -100 where nothing is trained.")
+        places = rows["place"] if "place" in rows.column_names else [f"{name}[{i}]" for i in range(len(rows))]
+        return fitted(rows.select_columns(TOKENS), places, args.max_length, sieve)
+    found, places = [], []
+    for number, row in enumerate(listed(name, rows)):
+        example, problem = example_of(row)
+        if problem:
+            sieve.leave_out(f"{name}[{number}]", problem)
+        else:
+            found.append(example)
+            places.append(f"{name}[{number}]")
+    table = chat_stream(found, places, tokenizer, args.max_length, sieve, args.dataset_num_proc) if found else ()
+    if not len(table):
+        sieve.fail(f"{name} has no row that can be used.")
+    return table
+
+
+def listed(name, rows):
+    """Rows one after the other. Raises InputError for what has no length and no order."""
+    if isinstance(rows, Mapping):
+        raise InputError(f"{name} has the parts {', '.join(map(shown, rows))}; give one of them.")
+    if not isinstance(rows, (list, tuple, Dataset)):
+        found = "missing" if rows is None else f"of type {type(rows).__name__}"
+        raise InputError(f"{name} is {found}; give a list of dicts or a datasets.Dataset.")
+    return rows
+
+
+def pair_streams(pairs, eval_pairs, pivot, tokenizer, args, sieve):
+    """(training pairs, held-out pairs), rows of `pair_rows`.
+
+    pairs: list or Dataset of {"source", "target", "source_lang", "target_lang"}, or already such rows.
+    eval_pairs: the same, or how many of each language are held out.   pivot: the language that one side is in.
+    sieve: takes the bad ones; the caller settles it. Raises InputError.
+    """
+
+    def read(name, rows):
+        return pairs_of(((f"{name}[{number}]", row, None) for number, row in enumerate(rows)), sieve, pivot)
+
+    def tokenise(rows):
+        return pair_stream(rows, tokenizer, args.max_length, sieve, args.dataset_num_proc)
+
+    if pairs and isinstance(pairs[0], Mapping) and "source_text" in pairs[0]:
+        return list(pairs), list(eval_pairs)
+    training = read("pairs", pairs)
+    if pairs and not training:
+        sieve.fail("pairs has none that can be used.")
+    if type(eval_pairs) is int:
+        if eval_pairs < 2:
+            raise InputError(f"eval_pairs={eval_pairs}; set it to 2 or more of each language, or give pairs.")
+        training, held_out = hold_out(training, eval_pairs, sorted({pair["source_lang"] for pair in training}), sieve)
+        return tokenise(training), tokenise(held_out)
+    held_out = read("eval_pairs", eval_pairs)
+    measured = {comparable(pair["target"]) for pair in held_out}
+
+    def leak(pair):
+        if comparable(pair["target"]) not in measured:
+            return None
+        return f"has {quoted(pair['target'])}, which eval_pairs has too; what is measured must not be trained on"
+
+    return tokenise(sieve.keep(training, leak)), tokenise(held_out)
