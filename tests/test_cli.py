@@ -137,7 +137,7 @@ def test_the_authors_figures_take_a_file_of_another_length(midalign, write):
         ("p.jsonl", ['{"id": ' + "1" * 5000 + "}"], [], "line 1 is not JSON"),
         ("p.jsonl", ["[" * 10_000], [], "line 1 is not JSON"),
         ("p.jsonl", ["{"], [], "line 1 is not JSON"),
-        ("p.jsonl", ["[]"], [], 'line 1 has no text in "prediction"'),
+        ("p.jsonl", ["[]"], [], "has 0 answers for"),
         ("p.jsonl", [{"id": "x", "prediction": ""}], [], "no row of de-DE has id x"),
         ("p.jsonl", [{"id": "1", "prediction": ""}, {"prediction": ""}], [], '1 of 2 lines have no "id"'),
         ("p.jsonl", with_ids(["a"]) * 2, [], "answers 1 rows twice"),
@@ -308,7 +308,7 @@ def test_a_folder_without_answers_is_free_for_another_model(midalign, two_models
     options, parrot, _ = two_models
     folder = tmp_path / "out" / parrot.name
     folder.mkdir(parents=True)
-    (folder / "model.json").write_text('{"model": "another"}')
+    (folder / "model.json").write_text('{"model": "another", "max_new_tokens": 3}')
     assert midalign("evaluate", parrot, *options)[0] == 0
 
 
@@ -332,9 +332,21 @@ def test_a_run_named_like_a_file_of_the_report_is_refused_before_it_answers(mida
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("report.md", "# my thesis"), ("report.html", ""), ("scores.json", "[1]"), ("scores.json", '{"runs": 1}')],
+)
+def test_files_of_somebody_with_the_names_of_a_report_are_kept(midalign, parrot, tmp_path, name, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content)
+    code, _, err = midalign("evaluate", parrot, "--data", "demo", "--locale", "en", "--output", tmp_path / "out")
+    assert code == 2 and f"{name} would be written over" in err
+    assert (tmp_path / "out" / name).read_text() == content and len(list((tmp_path / "out").iterdir())) == 1
+
+
 def test_a_report_that_cannot_be_written_is_one_sentence_and_keeps_the_answers(midalign, two_models, tmp_path):
     options, parrot, _ = two_models
-    (tmp_path / "out" / "report.html").mkdir(parents=True)
+    (tmp_path / "out" / "report.html.part").mkdir(parents=True)
     code, _, err = midalign("evaluate", parrot, *options)
     assert code == 2
     assert "report.html: Is a directory" in err.splitlines()[-1] and "the answers are kept" in err

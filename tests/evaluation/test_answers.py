@@ -59,14 +59,39 @@ def test_a_foreign_line_is_named(stored, line):
 
 @pytest.mark.parametrize(
     ("record", "found"),
-    [(record, "is not what `midalign evaluate` writes") for record in (b"[]", b"null", b"3", b'"x"', b"true")]
+    [(record, "is not what `midalign evaluate` writes") for record in (b"[]", b"null", b"3", b'"x"', b"true", b"{}")]
     + [(record, "cannot be used") for record in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5_000)]
-    + [(b"{}", "other instruction, max_new_tokens")],
+    + [(b'{"max_new_tokens": 1}', "other instruction")],
 )
 def test_a_record_that_is_none_is_one_sentence(stored, record, found):
     with pytest.raises(InputError, match=found) as refused:
         stored(record=record)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("model.json", b'{"my": "model"}', r"model\.json is not what `midalign evaluate` writes"),
+        ("model.json", b"my notes", r"model\.json cannot be used"),
+        ("config.json", b"{}", "holds files that are no answers"),
+        ("de-DE.jsonl", b"", "holds files that are no answers"),
+        ("thesis/draft.tex", b"", "holds files that are no answers"),
+    ],
+)
+def test_a_folder_with_files_of_somebody_else_is_left_as_it_is(name, content, found, tmp_path):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=found):
+        answer(Slots("slots"), {"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, print)
+    assert file.read_bytes() == content and [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+def test_a_folder_without_answers_yet_takes_those_of_another_model(tmp_path):
+    (tmp_path / "model.json").write_bytes(RECORD)
+    answer(Slots("slots"), {}, tmp_path, {"model": "b"}, None, 1, 2, print)
+    assert json.loads((tmp_path / "model.json").read_text())["model"] == "b"
 
 
 def test_a_folder_where_a_file_of_answers_should_be_is_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import unicodedata
 
 import pytest
 from rich.console import Console
@@ -81,6 +82,15 @@ def test_text_of_models_and_data_is_escaped(read):
     assert "script" not in {tag for tag, _ in read.tags}
     assert "b" not in {tag for tag, _ in read.tags}
     assert "<script>alert(1)</script>" in read.text
+
+
+def test_the_page_has_no_control_characters_but_the_joiners_of_its_languages(tmp_path):
+    name, row = "a\n\x1b[31m\x9b<b>\x7f", ROWS["ar-SA"][0] | {"utt": "\x07می\u200cخواهم\x00"}
+    answers, record = {name: {"ar-SA": ["\x1b"]}}, {"data": {"source": "\x1bdemo"}}
+    write_report(TASK, tmp_path, {"ar-SA": [row]}, answers, {"ar-SA": "aligned"}, name, record)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert not [c for c in text if unicodedata.category(c) == "Cc" and c != "\n"]
+    assert "\\x1b[31m\\x9b&lt;b&gt;\\x7f" in text and "\\x07می\u200cخواهم\\x00" in text
 
 
 def test_the_page_loads_nothing_and_runs_nothing(read):

@@ -48,7 +48,7 @@ def evaluate(
         require_model_name(run)  # before the imports below, which take seconds
 
     from midalign.evaluation.answers import answer
-    from midalign.evaluation.report import FILES, notes, table, write_report
+    from midalign.evaluation.report import FILES, notes, require_own, table, write_report
     from midalign.models.runs import find_run, load_run, with_bases
     from midalign.texts import place_of
 
@@ -62,6 +62,7 @@ def evaluate(
             raise InputError(
                 f"{output / name} holds the report, not the answers of a run; rename the folder {shown(name)}."
             )
+    require_own(output)
     recipe, kind = _recipe(named), task_of_runs(named, task)
     max_new_tokens = max_new_tokens or kind.max_new_tokens
     rows = rows or (recipe.score_rows if recipe else None)

@@ -51,18 +51,24 @@ def kept_day(folder):
 
 
 def _claim(folder, depends_on):
-    """Make the folder and write down what its answers depend on; refuse one with answers of another model."""
+    """Make the folder and write down what its answers depend on; refuse one with answers of another model, and one with
+    files of somebody else.
+    """
     record = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not any(file.stat().st_size for file in folder.glob("*.jsonl")):
-            record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
-            return
-        before = json.loads(record.read_text(encoding="utf-8"))
+        before = json.loads(record.read_text(encoding="utf-8")) if any(folder.iterdir()) else depends_on
+        answered = any(file.stat().st_size for file in folder.glob("*.jsonl"))
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds files that are no answers; name another --output.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{record} cannot be used ({error}); name another --output.") from error
-    if not isinstance(before, dict):
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{record} cannot be used ({reason}); name another --output.") from error
+    if not isinstance(before, dict) or "max_new_tokens" not in before:
         raise InputError(f"{record} is not what `midalign evaluate` writes; delete {folder} or name another --output.")
+    if not answered:
+        record.write_text(json.dumps(depends_on, indent=1), encoding="utf-8")
+        return
     changed = ", ".join(key for key in depends_on if before.get(key) != depends_on[key])
     if changed:
         raise InputError(

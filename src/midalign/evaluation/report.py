@@ -6,7 +6,9 @@
 """
 
 import json
+import os
 import platform
+import re
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,7 @@ from midalign.evaluation.transfer import GROUPS
 from midalign.texts import in_markdown, shown
 
 FILES = ("scores.json", "report.md", "report.html")
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 NO_INTERVAL = "no interval"
 TEMPLATE = Path(__file__).with_name("report.html")
 # At least 3:1 against the tracks of the light and the dark page; bars are named too, so colour is never alone.
@@ -54,7 +57,9 @@ def write_report(task, folder, rows, answers, groups, baseline, record):
     }
     for name, text in zip(FILES, (json.dumps(result, indent=1), markdown(result), html(result)), strict=True):
         try:
-            Path(folder, name).write_text(text, encoding="utf-8", errors="backslashreplace")
+            part = Path(folder, f"{name}.part")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
+            part.replace(Path(folder, name))
         except OSError as error:
             raise InputError(
                 f"{Path(folder, name)}: {error.strerror}; make room for it and evaluate again, the answers are kept."
@@ -65,6 +70,21 @@ def write_report(task, folder, rows, answers, groups, baseline, record):
 def told(task):
     """What a report says of its task; JSON."""
     return {"name": task.name, "shown": task.shown, "explained": task.explained, "text": task.text, "part": task.part}
+
+
+def require_own(folder):
+    """Refuse a folder in which a file has the name of one of the report's and is none. Raises InputError."""
+    found = [name for name in FILES if os.path.lexists(Path(folder, name))]
+    try:
+        before = json.loads(Path(folder, FILES[0]).read_text(encoding="utf-8")) if found else None
+        whole = not found or {"baseline", "groups", "runs"} <= before.keys()
+    except (OSError, ValueError, RecursionError, AttributeError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{Path(folder, found[0])} would be written over, and is no report of `midalign evaluate`; move it or name "
+            "another --output."
+        )
 
 
 def markdown(result):
@@ -172,7 +192,9 @@ def _all_figures(result):
 
 def html(result):
     """The page: text from models and data is escaped, colours follow the reader's light or dark setting."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_visible
+    )
     environment.filters.update(percent=percent, signed=signed, between=between, p_value=p_value)
     environment.filters["signed_between"] = partial(between, number=signed)
     names, compared, data = list(result["runs"]), _compared(result), result["record"]["data"]
@@ -191,6 +213,13 @@ def html(result):
         source="the embedded demo corpus" if data["source"] == "demo" else data["source"],
         notes=notes(result),
     )
+
+
+def _visible(value):
+    """Text with control characters, which no page may hold, as escapes; joiners and marks of direction stay."""
+    if not isinstance(value, str):
+        return value
+    return type(value)(CONTROL.sub(lambda found: repr(found[0])[1:-1], value))
 
 
 def _counted(number, what):
