@@ -8,12 +8,15 @@ import json
 
 import datasets
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import run_midalign
 from midalign.data.checks import Sieve
 from midalign.data.pairs import hold_out, of_languages, pairs_of, read_pairs
 from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
+from midalign.texts import comparable
 from midalign.training.record import data_record
 
 # What ends a line to Python but not to a corpus, quotes of every kind, commas, blanks at the ends, a BOM inside.
@@ -71,7 +74,7 @@ def side(at, end="\n", texts=TEXTS):
 FIELDS = ("source", "target", "source_lang", "target_lang")
 BOM = b"\xef\xbb\xbf"
 TURNED = [(b, a) for a, b in TEXTS]
-TRANSLATION = [{"id": i, "translation": {"en": b, "de": a}} for i, (a, b) in enumerate(TEXTS)]
+TRANSLATION = [{"id": i, "source": "OPUS", "translation": {"en": b, "de": a}} for i, (a, b) in enumerate(TEXTS)]
 # A name of the form: the files, and what is named in align_data.
 FORMS = {
     "JSONL": ({"p.jsonl": as_lines(flat())}, "p.jsonl"),
@@ -212,11 +215,9 @@ def test_languages_in_a_name_may_have_scripts_and_regions(name, pair, write):
 
 
 def test_an_ending_of_three_letters_is_a_language_where_the_name_says_so(write):
-    folder = write(
-        {"N.ckb-en.ckb": b"a\n", "N.ckb-en.en": b"b\n", "N.ckb-en.txt": b"c\n", "d.yue": b"e\n", "d.en": b"f\n"}
-    )
-    assert read_pairs([str(folder / "N.ckb-en")])[0]["source_lang"] == "ckb"
-    assert read_pairs([str(folder / "d.yue")])[0]["source_lang"] == "yue"
+    folder = write({"N.ckb-en.ckb": b"a\n", "N.ckb-en.en": b"b\n", "N.ckb-en.txt": b"c\n"})
+    for named in ("N.ckb-en", "N.ckb-en.ckb", "N.ckb-en.en", "."):
+        assert [pair["source_lang"] for pair in read_pairs([str(folder / named)])] == ["ckb"]
 
 
 def test_a_file_with_an_ending_of_its_own_is_jsonl_as_ever(write):
@@ -249,13 +250,16 @@ BAD = [
     ({"c.de.gz": gzip.compress(side(0))[:-9], "c.en": side(1)}, ".", "c.de.gz is damaged (EOFError)"),
     ({"c.de.gz": b"a\n", "c.en": b"x\n"}, "c.en", "c.de.gz: Not a gzipped file"),
     ({"c.de": b"a\n"}, "c.de", "c.de is one side of pairs, and beside it must be one file of the other"),
-    ({"c.de": b"a\n"}, ".", "has c.de, but it takes two files"),
+    ({"c.de": b"a\n"}, ".", "has c.de, but it takes two files that differ in the language behind c; add"),
     ({"c.en": b"a\n"}, "c", "has c.en, but it takes two files"),
     ({"c.de": b"a\n", "c.en": b"x\n", "c.fr": b"o\n"}, ".", "has c.de, c.fr, c.en, but it takes two files"),
     ({"c.de": b"a\n", "c.en": b"x\n", "c.fr": b"o\n"}, "c.en", "found de, fr; add it, or name the side"),
     ({"c.de": b"a\n", "c.de.gz": b"", "c.en": b"x\n"}, "c.de", "has c.de, c.de.gz, c.en, but it takes two"),
     ({"c.de": b"a\n", "c.fr": b"o\n"}, ".", "is a pair of de and fr; exactly one side must be en"),
     ({"c.de/x": b"a\n", "c.en": b"x\n"}, "c.en", "found none; add it"),
+    ({"c.yue": b"a\n", "c.en": b"x\n"}, "c.yue", "call a side of pairs c.yue-en.yue"),
+    ({"c.ids": b"1\n", "c.de": b"a\n", "c.en": b"x\n"}, "c.ids", "may be no language; call a side"),
+    ({"T.de-en.ids": b"a 1\n", "T.de-en.de": b"a\n", "T.de-en.en": b"x\n"}, "T.de-en.ids", "line 1 is not JSON"),
     # TSV
     ({"x.tsv": b"guten tag\tgood day\n"}, "x.tsv", f"x.tsv line 1 is 'guten tag\\tgood day', which {HEADLESS}"),
     ({"x.tsv": b"German\tEnglish\na\tx\n"}, ".", HEADLESS),
@@ -297,6 +301,7 @@ BAD = [
     ({"x.jsonl": b'{"translation": {"de": "a", "en": "b", "fr": "c"}}'}, ".", "a translation of 3 language(s)"),
     ({"x.jsonl": b'{"translation": {"de": null, "en": "b"}}'}, ".", "has a translation of 1 language(s)"),
     ({"x.jsonl": b'{"translation": {"de": 3, "en": "b"}}'}, ".", "found a int"),
+    ({"x.jsonl": b'{"source": "OPUS", "translation": {"de": "", "en": "b"}}'}, ".", 'in "source", found blanks'),
     ({"x.jsonl": b'{"translation": "a"}'}, ".", 'has no text in "source", found nothing'),
     ({"x.jsonl": b'{"translation": {"German": "a", "English": "b"}}'}, ".", "has source_lang german; use an ISO"),
     ({"p.parquet": as_parquet([{"translation": TED}])}, ".", 'has no text in "source", found a list'),
@@ -352,6 +357,24 @@ def test_a_hub_data_set_that_cannot_be_used_ends_in_its_sentence(answer, message
     with pytest.raises(InputError) as error:
         read_pairs(["some/pairs"])
     assert message in str(error.value) and str(error.value).isprintable()
+
+
+HEADS = {"de-en.tsv": "", "x.tsv": "source\ttarget\tsource_lang\ttarget_lang\n", "x.csv": "de,en\n", "c.de": ""}
+
+
+@pytest.mark.parametrize("name", HEADS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.binary() | st.text("ab\t,\"'\n\r\0\u2028\x85\ufeffde ", max_size=40).map(str.encode))
+def test_any_bytes_are_pairs_or_one_sentence(name, tmp_path, content):
+    content = HEADS[name].encode() + content
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "c.en").write_bytes(b"".join(b"%d\n" % number for number in range(content.count(b"\n"))))
+    try:
+        pairs = read_pairs([str(tmp_path / name)])
+    except InputError as error:
+        assert str(error).startswith(str(tmp_path)) and str(error).isprintable() and len(str(error)) < 3000
+    else:
+        assert all(comparable(pair[side]) for pair in pairs for side in ("source", "target"))
 
 
 @pytest.mark.parametrize(

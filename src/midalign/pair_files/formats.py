@@ -129,8 +129,8 @@ def _tags_of_name(path, pivot):
 def translations(found):
     """The records, with {"translation": {"de": ..., "en": ...}} as {"source": ..., ...}."""
     for place, record, problem in found:
-        texts = record.get("translation") if isinstance(record, dict) and "source" not in record else None
-        if isinstance(texts, dict):
+        texts = record.get("translation") if isinstance(record, dict) else None
+        if isinstance(texts, dict) and not {*FIELDS} <= record.keys():  # `source` alone may say where a row is from
             texts = {name: text for name, text in texts.items() if text is not None}  # Parquet's rows have equal keys
             if len(texts) == 2:
                 record = dict(zip(FIELDS, (*texts.values(), *map(tag_of, texts)), strict=True))

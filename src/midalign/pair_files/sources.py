@@ -83,12 +83,15 @@ def _file(path, pivot):
     own = language_of(tag_of(suffix))
     if path.name.endswith(LISTS) or not stem or not own:
         return _list(path, pivot)
-    halves = _moses_files(path.parent, always=suffix).get(stem, {})
-    others = halves.keys() - {own}
-    if own != pivot and pivot in halves:
-        others = {pivot}
-    elif own != pivot and not _is_sure(own, stem):  # an ending such as .txt, which names a language by accident
-        return _list(path, pivot)
+    halves = _moses_files(path.parent).get(stem, {})
+    if own not in halves:
+        if pivot not in halves or _named(stem, pivot):
+            return _list(path, pivot)
+        raise InputError(
+            f"{place_of(path)} ends in {shown(suffix)}, which may be no language; call a side of pairs "
+            f"{shown(f'{stem}.{suffix}-{pivot}.{suffix}')}, and the other accordingly."
+        )
+    others = {pivot} if own != pivot and pivot in halves else halves.keys() - {own}
     if len(others) != 1:
         found = ", ".join(sorted(others)) or "none"
         raise InputError(
@@ -105,16 +108,16 @@ def _both(folder, stem, halves, pivot):
     if len(order) != 2 or any(len(files) > 1 for files in halves.values()):
         raise InputError(
             f"{place_of(folder)} has {names}, but it takes two files that differ in the language behind {shown(stem)}; "
-            f"name in align_data the one that is not {pivot}, or move what is too much away."
+            f"add what is missing, or name in align_data the one that is meant and not {pivot}."
         )
     return moses, *(halves[language][0] for language in order), tuple(order)
 
 
-def _moses_files(folder, always=None):
+def _moses_files(folder):
     """{stem: {language: [files]}} of the files in a folder that end in a language, as corpus.de and corpus.en.gz.
 
     An ending of three letters names a language (txt, xml, ids) also where none is meant: it counts where the stem names
-    it, as in corpus.ckb-en.ckb, or where it is `always`.
+    it, as in corpus.ckb-en.ckb.
     """
     try:
         files = sorted(folder.iterdir())
@@ -124,14 +127,18 @@ def _moses_files(folder, always=None):
     for file in files:
         stem, _, suffix = file.name.removesuffix(".gz").rpartition(".")
         language = language_of(tag_of(suffix))
-        if stem and language and not file.is_dir() and (suffix == always or _is_sure(language, stem)):
+        if stem and language and not file.is_dir() and _is_sure(language, stem):
             stems.setdefault(stem, {}).setdefault(language, []).append(file)
     return stems
 
 
 def _is_sure(language, stem):
-    named = two_tags(stem.rpartition(".")[2], language) or ()
-    return len(language) == 2 or "-" in language or language in map(language_of, named)
+    return len(language) == 2 or "-" in language or language in _named(stem, language)
+
+
+def _named(stem, pivot):
+    """The languages in the last part of a stem such as corpus.de-en, or none."""
+    return [language_of(tag) for tag in two_tags(stem.rpartition(".")[2], pivot) or ()]
 
 
 def _demo(pivot):
