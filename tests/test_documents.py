@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from midalign.demo import corpus
@@ -16,6 +16,7 @@ POINTING = [*PAGES, *ROOT.glob("recipes/**/*.yaml"), *ROOT.glob("accelerate_conf
 SNIPPETS = [
     pytest.param(code, id=f"{file.relative_to(ROOT)}-{number}")
     for file in PAGES
+    if file != ROOT / "README.md"  # which has a test of its own
     for number, code in enumerate(re.findall(r"^```py\w*\n(.*?)^```", file.read_text(encoding="utf-8"), re.M | re.S))
 ]
 
@@ -40,6 +41,24 @@ def test_there_are_snippets():
 def test_a_python_snippet_runs(code, names):
     code = re.sub(r"{{ ?code ?}}", '"adapter"', re.sub(r"^{%.*%}\n", "", code, flags=re.M))  # of a card's template
     exec(compile(code, "snippet", "exec"), names)
+
+
+def test_own_rows_and_pairs_train_from_the_readme(make_model, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_model().save_pretrained("tiny")
+    tokenizer.save_pretrained("tiny")
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert len(code.splitlines()) <= 20
+    code, named = re.subn("Qwen/Qwen2.5-0.5B-Instruct", "tiny", code)
+    assert named == 1
+    names = {}
+    exec(compile(code, "README", "exec"), names)
+    trainer = names["trainer"]
+    assert (trainer.state.global_step, trainer.align_layer) == (3, 2)
+    trained = [[id for id in row if id != -100] for row in trainer.train_dataset["labels"]]
+    assert [tokenizer.decode(ids) for ids in trained] == ["lights: off<|im_end|>\n"] * 2
+    adapter = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("tiny"), "mine")
+    assert any(weight.any() for name, weight in adapter.named_parameters() if "lora_B" in name)
 
 
 def anchors(page):
