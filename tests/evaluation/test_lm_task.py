@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from midalign.data.streams import sample, sample_order
 from midalign.data.tokens import prompt_ids
 from midalign.demo import corpus
+from midalign.tasks.intents import Intents
 from midalign.tasks.slots import massive, scoring
 from midalign.tasks.slots.task import Slots
 
@@ -28,15 +29,16 @@ def demo_tasks():
     return TaskManager(include_path=str(LM_TASKS), include_defaults=False, metadata={"task_data": "demo"})
 
 
-def test_every_locale_is_a_task_of_the_group_with_the_tags_of_the_paper(demo_tasks):
-    names = {locale: f"massive_slots_{locale}" for locale in massive.LOCALES}
+@pytest.mark.parametrize("group", ["massive_slots", "massive_intents"])
+def test_every_locale_is_a_task_of_the_group_with_the_tags_of_the_paper(demo_tasks, group):
+    names = {locale: f"{group}_{locale}" for locale in massive.LOCALES}
     index = demo_tasks.task_index
-    assert index["massive_slots"].cfg["task"] == list(names.values())
+    assert index[group].cfg["task"] == list(names.values())
     for locale, name in names.items():
         assert index[name].cfg["dataset_kwargs"] == {"locale": locale}
-        assert ("massive_slots_supervised" in index[name].tags) == (locale in massive.SUPERVISED)
-        assert ("massive_slots_aligned" in index[name].tags) == (locale in massive.ALIGNED)
-        assert ("massive_slots_transfer" in index[name].tags) == (locale not in massive.SUPERVISED)
+        assert (f"{group}_supervised" in index[name].tags) == (locale in massive.SUPERVISED)
+        assert (f"{group}_aligned" in index[name].tags) == (locale in massive.ALIGNED)
+        assert (f"{group}_transfer" in index[name].tags) == (locale not in massive.SUPERVISED)
 
 
 @pytest.mark.parametrize("with_bos", [False, True])
@@ -83,6 +85,16 @@ def test_corpus_figures_equal_those_of_the_scorer(demo_tasks):
         assert 0 < value < 1
         assert value == pytest.approx(report[name], abs=1e-12)
     assert sum(result["exact_match"] for result in results) / len(rows) == report["exact_match"]
+
+
+def test_intents_are_asked_and_scored_as_the_task_says(demo_tasks):
+    task = demo_tasks.load(["massive_intents_de-DE"])["tasks"]["massive_intents_de-DE"]
+    rows, intents = sample_order(corpus.rows("de-DE", "test")), Intents()
+    assert [doc["target"] for doc in task.task_docs] == [intents.gold(row) for row in rows]
+    assert task.task_docs[0]["asked"] == rows[0]["utt"] and task.task_docs[0]["instruction"] == Intents.instruction
+    found = task.process_results({"intent": "alarm_set"}, ["alarm query"])
+    assert found == {"accuracy": 0.0, "scenario": 1.0}
+    assert {name: own([1.0, 0.0, 0.0]) for name, own in task.aggregation().items()} == dict.fromkeys(found, 1 / 3)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ class Task:
     explained = None  # what the figures in a table are, in a few words
     part = None  # what `report` breaks its figures down by under `per_<part>`, such as slot; None for nothing
 
+    sha256 = None  # of the file that holds it, where it is a user's own
+
     def __init__(self, name="", instruction=None):
         """name: as in the recipe.   instruction: in place of the task's own."""
         self.name = name
@@ -124,7 +126,8 @@ class Task:
 
     def depends_on(self):
         """What answers depend on beside the model and `max_new_tokens`: JSON object."""
-        return {"task": self.name, "instruction": self.instruction}
+        own = {"sha256": self.sha256} if self.sha256 else {}
+        return {"task": self.name, "instruction": self.instruction, **own}
 
     @property
     def guarded(self):

@@ -1,5 +1,6 @@
 """A task in a file of the user's own."""
 
+import hashlib
 import importlib.util
 import traceback
 from pathlib import Path
@@ -18,13 +19,15 @@ def read_task(path):
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's file does
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno if error.__traceback__ else "?"
+    except (Exception, SystemExit) as error:  # whatever a user's file does
+        own = isinstance(error, SyntaxError)
+        line = (error.lineno or 1) if own else traceback.extract_tb(error.__traceback__)[-1].lineno
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"task {name} cannot be read, line {line}: {reason}; mend it.") from error
     found = [kind for kind in vars(module).values() if _is_own(kind, module)]
     if len(found) != 1:
         raise InputError(f"task {name} holds {len(found)} subclasses of midalign.tasks.base.Task; leave one in it.")
+    found[0].sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found[0]
 
 

@@ -115,6 +115,7 @@ def _plan(recipe, day):
         "recipe": resolved(*recipe),
         "data": data_record(*streams),
         "step": step_record(training, training.world_size),
+        "task": prepared.about.depends_on(),
         "chat": chat_record(prepared.tokenizer),
         "engine": engine_of(training),
         "processes": training.world_size,
@@ -247,7 +248,7 @@ def _record(trainer, plan, checkpoint, scores, seconds):
     return {
         **made_from,
         **environment(),
-        "task": {"name": task.name, "shown": task.shown},
+        "task": {**made_from["task"], "name": task.name, "shown": task.shown},
         "model": {"name": path, "commit": model_commit(path, model.model_revision)},
         "languages": sorted(spoken),
         "engine": engine_around(trainer.model_wrapped),

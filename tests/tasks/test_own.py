@@ -1,0 +1,75 @@
+"""A task in a file of one's own: what it takes, and what is said of a file that holds none."""
+
+import pytest
+
+from midalign.data.reading import task_rows
+from midalign.errors import InputError
+from midalign.tasks import find_task
+
+WHOLE = """
+from midalign.tasks.base import Task
+
+class Tickets(Task):
+    fields = ("utt", "label")
+
+    def gold(self, row):
+        return row["label"]
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        (tmp_path / "own.py").write_text(text, encoding="utf-8")
+        return str(tmp_path / "own.py")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "holds 0 subclasses"),
+        ("from midalign.tasks.base import Task\n", "holds 0 subclasses"),
+        (WHOLE + "\nclass Other(Tickets):\n    pass\n", "holds 2 subclasses"),
+        ("from midalign.tasks.base import Task\n\n1 / 0\n", "line 3: ZeroDivisionError"),
+        ("def broken(:\n", "line 1: SyntaxError"),
+        ("import a_package_that_is_not_there\n", "line 1: ModuleNotFoundError"),
+        ("raise SystemExit(3)\n", "line 1: SystemExit"),
+        ("class \x00:\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_task_is_one_sentence(write, text, sentence):
+    with pytest.raises(InputError) as error:
+        find_task(write(text))
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["intent", "slots.yaml", "", "none.py", "a\nb.py"])
+def test_a_name_that_is_no_task_is_one_sentence(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        find_task(name)
+    assert "\n" not in str(error.value)
+
+
+def test_rows_of_a_folder_need_no_more_than_the_task_says(write, tmp_path):
+    task = find_task(write(WHOLE))
+    (tmp_path / "de").mkdir()
+    whole = '{"utt": "Licht aus", "label": "off"}\n'
+    (tmp_path / "de" / "train.jsonl").write_text(whole + '{"utt": "x"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match='line 2 has no text in "label", found nothing'):
+        task_rows(task, str(tmp_path), "de", "train", None)
+    (tmp_path / "de" / "train.jsonl").write_text(whole, encoding="utf-8")
+    (row,) = task_rows(task, str(tmp_path), "de", "train", None)
+    assert (row["id"], row["locale"], row["partition"]) == ("de 0", "de", "train")
+    assert task.example(row)["completion"] == [{"role": "assistant", "content": "off"}]
+    assert task.counts(row, " off\n") == {"accuracy": (True, 1)}
+    with pytest.raises(InputError, match="language german is none"):
+        task.language("german")
+
+
+def test_what_answers_depend_on_changes_with_the_file(write):
+    before = find_task(write(WHOLE)).depends_on()
+    after = find_task(write(WHOLE.replace('row["label"]', 'row["label"].upper()'))).depends_on()
+    assert before != after
