@@ -1,6 +1,7 @@
 """Paths and small models that several test files share. Offline, CPU, one thread."""
 
 import os
+import sys
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -141,6 +142,23 @@ def parrot(tmp_path_factory):
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def midalign(monkeypatch, capsys):
+    """midalign(*arguments) -> (exit code, stdout, stderr)."""
+
+    from midalign import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["midalign", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return run
 
 
 @pytest.fixture

@@ -25,21 +25,6 @@ GOLD = [massive.target(row["annot_utt"]) for row in ROWS]
 
 
 @pytest.fixture
-def midalign(monkeypatch, capsys):
-    """midalign(*arguments) -> (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["midalign", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
-
-
-@pytest.fixture
 def write(tmp_path):
     """write(name, lines) -> the path of a file; objects become JSON."""
 

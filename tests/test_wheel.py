@@ -74,12 +74,16 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def run(installed, tmp_path):
-    """run(program or module, *arguments) -> stdout, in an empty folder."""
+    """run(program or module, *arguments) -> stdout, in an empty folder.   before: a folder to import from first."""
 
-    def run(program, *arguments, code=0):
+    def run(program, *arguments, code=0, before=""):
         script = installed / "bin" / program
         start = [script] if script.exists() else [sys.executable, "-m", program]
-        changed = {"PYTHONPATH": str(installed), "HF_DATASETS_CACHE": str(tmp_path / "cache"), "COLUMNS": "200"}
+        changed = {
+            "PYTHONPATH": f"{before}:{installed}",
+            "HF_DATASETS_CACHE": str(tmp_path / "cache"),
+            "COLUMNS": "200",
+        }
         environment = os.environ | changed
         (tmp_path / "here").mkdir(exist_ok=True)
         done = subprocess.run(
@@ -122,6 +126,15 @@ def test_an_installed_midalign_lists_and_copies_what_is_shipped(run, installed, 
     assert files_of(copy) == {f"{folder}/{name}" for folder in FOLDERS for name in files_of(ROOT / folder)}
     for name in files_of(copy):
         assert (copy / name).read_bytes() == (installed / "midalign" / name).read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_an_installed_midalign_links_its_tasks_into_lm_eval(run, installed, tmp_path):
+    tasks = tmp_path / "stand-in" / "lm_eval" / "tasks"
+    tasks.mkdir(parents=True)
+    (tasks.parent / "__init__.py").touch()
+    run("midalign", "link-tasks", before=tmp_path / "stand-in")
+    theirs = installed / "midalign" / "evaluation" / "lm_tasks"
+    assert {link.readlink() for link in tasks.rglob("*.yaml")} == set(theirs.rglob("*.yaml"))
 
 
 SHORT = ["--max_steps", "2", "--score_rows", "3", "--task_rows", "60", "--logging_steps", "1"]

@@ -49,7 +49,7 @@ def _help():
     for field in [*fields(DataConfig), *(own for own in fields(MidAlignConfig) if own.name not in inherited)]:
         default = field.default_factory() if field.default_factory is not MISSING else field.default
         print(f"  {field.name} ({default})\n      {field.metadata['help']}")
-    print("\nAlso every key of TRL's SFTConfig and ModelConfig: recipes/keys.md has the ones worth knowing.")
+    print("\nAlso every key of TRL's SFTConfig and ModelConfig; `midalign recipes keys` shows the ones worth knowing.")
     return 0
 
 

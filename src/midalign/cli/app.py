@@ -14,7 +14,7 @@ app = typer.Typer(
 )
 
 REVISION = "refs/convert/parquet"
-TaskName = Annotated[str, typer.Option("--task", help="What the rows are, as task in a recipe.")]
+TaskName = Annotated[str, typer.Option("--task", help="What the rows are, as task in a recipe, or a recipe.")]
 Data = Annotated[
     str | None,
     typer.Option(help="Rows: a folder, a hub data set or `demo`, as task_data in a recipe.", show_default="the task's"),
@@ -51,6 +51,29 @@ class Dtype(StrEnum):
     bfloat16 = "bfloat16"
     float16 = "float16"
     float32 = "float32"
+
+
+def task_named(name):
+    """(task, the data block of its recipe or None).   name: as `task` in a recipe, or a recipe. Raises InputError."""
+    from midalign.tasks import find_task, task_of
+
+    if not name.endswith((".yaml", ".yml")):
+        return find_task(name), None
+    from midalign.recipe import read_recipe
+
+    data, _, _ = read_recipe([name])
+    return task_of(data), data
+
+
+def task_and_source(name, data, revision):
+    """(task, where its rows are, revision): rows as told, else of a recipe that is named, else the published ones.
+
+    name: see `task_named`. Raises InputError.
+    """
+    task, recipe = task_named(name)
+    if recipe and not data:
+        data, revision = recipe.task_data, recipe.task_revision
+    return task, source_of_task(task, data), revision
 
 
 def source_of_task(task, data):

@@ -57,7 +57,7 @@ def _bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repe
     from midalign.bench.generation import compare_generation
 
     found = find_run(run, dtype and dtype.value)
-    names, data, revision = source_of(task_of_runs([found], None), [found], *source)
+    names, data, revision = source_of(*task_of_runs([found], None), *source)
     model, tokenizer = load_run(found)
     result = compare_generation(model, tokenizer, data, revision, names, rows, batch_size, max_new_tokens, repeats)
     table = Table(title=f"{found.name}, {result['rows']} rows, batch size {batch_size}")

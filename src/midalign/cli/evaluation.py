@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from midalign.cli.app import REVISION, Dtype, Partition, app, source_of_task
+from midalign.cli.app import REVISION, Dtype, Partition, app, source_of_task, task_named
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import shown
@@ -63,11 +63,11 @@ def evaluate(
                 f"{output / name} holds the report, not the answers of a run; rename the folder {shown(name)}."
             )
     require_own(output)
-    recipe, kind = _recipe(named), task_of_runs(named, task)
+    kind, recipe = task_of_runs(named, task)
     max_new_tokens = max_new_tokens or kind.max_new_tokens
     rows = rows or (recipe.score_rows if recipe else None)
-    rows_by_locale, source = _rows(kind, *source_of(kind, named, locales, data, revision), partition.value, rows)
-    groups = _groups(kind, named, rows_by_locale, supervised, aligned)
+    rows_by_locale, source = _rows(kind, *source_of(kind, recipe, locales, data, revision), partition.value, rows)
+    groups = _groups(kind, named, rows_by_locale, source["source"], supervised, aligned)
     models = _models(everyone, output)
     answers = {}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -115,28 +115,36 @@ def _recipe(named):
 
 
 def task_of_runs(named, task):
-    """The task that is asked: as told, else of the first recipe, else slots. Raises InputError."""
-    from midalign.tasks import find_task, task_of
+    """(the task that is asked, the data block of the recipe that says where its rows are, or None).
+
+    task: as told, else of the first recipe, else slots. Raises InputError.
+    """
+    from midalign.tasks import task_of
 
     recipe = _recipe(named)
-    return task_of(recipe) if recipe and task in (None, recipe.task) else find_task(task or "slots")
+    if recipe and task in (None, recipe.task):
+        return task_of(recipe), recipe
+    kind, own = task_named(task or "slots")
+    return kind, own or recipe
 
 
-def split_languages(task, values):
-    """["en,sw", "cy"] -> the languages meant, each once."""
-    return list(dict.fromkeys(task.language(name.strip()) for value in values for name in value.split(",")))
+def split_languages(task, values, source):
+    """["en,sw", "cy"] -> the languages of rows in `source` that are meant, each once."""
+    return list(dict.fromkeys(task.language(name.strip(), source) for value in values for name in value.split(",")))
 
 
-def source_of(task, named, locales, data, revision):
-    """(languages, data, revision): as given, else of the first recipe, else the published ones. Raises InputError."""
-    recipe = _recipe(named)
+def source_of(task, recipe, locales, data, revision):
+    """(languages, data, revision): as given, else of a recipe's data block, else the published ones.
+
+    Raises InputError.
+    """
+    data = data or (recipe.task_data if recipe else source_of_task(task, None))
     if locales:
-        locales = split_languages(task, locales)
+        locales = split_languages(task, locales, data)
     else:
         locales = (recipe and recipe.score_languages) or [*task.supervised, *task.aligned]
     if not locales:
         raise InputError(f"task {task.name} has no languages of its own; give --locale.")
-    data = data or (recipe.task_data if recipe else source_of_task(task, None))
     return locales, data, revision or (recipe.task_revision if recipe else REVISION)
 
 
@@ -153,16 +161,16 @@ def _rows(task, locales, data, revision, partition, count):
     return rows, {**source, "partition": partition, "rows": {k: len(v) for k, v in rows.items()}, "sha256": digest}
 
 
-def _groups(task, named, locales, supervised, aligned):
-    """{locale: its part in training}."""
+def _groups(task, named, locales, source, supervised, aligned):
+    """{locale: its part in training}.   source: of the rows."""
     from midalign.evaluation.transfer import group_of
     from midalign.models.runs import aligned_languages
 
     recipe = _recipe(named)
-    given = split_languages(task, supervised) if supervised else None
+    given = split_languages(task, supervised, source) if supervised else None
     supervised = given or (recipe.task_languages if recipe else task.supervised)
     if aligned or not recipe:
-        languages = split_languages(task, aligned) if aligned else task.aligned
+        languages = split_languages(task, aligned, source) if aligned else task.aligned
         languages = set().union(*map(task.spoken, languages))
     else:
         languages = set().union(*(aligned_languages(run.data) for run in named if run.data))

@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from midalign.cli.app import REVISION, Data, Dtype, Revision, app, source_of_task
+from midalign.cli.app import REVISION, Data, Dtype, Revision, app, task_and_source
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import place_of
@@ -98,14 +98,13 @@ def _best_weight(kind, task, align, output, sweep, data, revision, locales, coun
     from midalign.data.reading import task_rows
     from midalign.data.streams import sample
     from midalign.models.sweep import sweep as try_weights
-    from midalign.tasks import find_task
 
     try:
         weights = [float(weight) for weight in sweep.split(",")]
     except ValueError as error:
         raise InputError(f"--sweep {sweep}: give numbers with commas between them, such as 0.3,0.5,1.") from error
-    kind = find_task(kind)
-    names, data = split_languages(kind, locales), source_of_task(kind, data)
+    kind, data, revision = task_and_source(kind, data, revision)
+    names = split_languages(kind, locales, data)
     rows = {name: sample(task_rows(kind, data, name, "validation", revision), count) for name in names}
     with Progress(console=console()) as progress:
         bar = progress.add_task("answers", total=len(weights) * sum(map(len, rows.values())))
@@ -195,10 +194,10 @@ def _chats(run, data, locales, revision, count):
     from midalign.data.reading import task_rows
     from midalign.demo import corpus
 
-    task = task_of_runs([run], None)
+    task, recipe = task_of_runs([run], None)
     if not (data or run.data):
         data, locales = "demo", locales or list(corpus.DEMO_LOCALES)
-    names, data, revision = source_of(task, [run], locales, data, revision)
+    names, data, revision = source_of(task, recipe, locales, data, revision)
     each = [task_rows(task, data, name, "test", revision) for name in dict.fromkeys(names)] if count else []
     turns = (rows[i] for i in range(max(map(len, each), default=0)) for rows in each if i < len(rows))
     return [task.prompt(row) for row, _ in zip(turns, range(count), strict=False)]

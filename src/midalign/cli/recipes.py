@@ -28,8 +28,8 @@ def recipes(
 ):
     """List the recipes that come with midalign, show some, or copy them to change them.
 
-    `midalign train tiny/align` runs one as it is. After `midalign recipes -o FOLDER` all commands of the pages work in
-    FOLDER, accelerate's configurations included.
+    `midalign train tiny/align` runs one as it is. After `midalign recipes -o FOLDER` the commands of the pages work in
+    FOLDER, with `-m midalign.train` in place of `src/run_midalign.py`.
     """
     files = {path: place for name in names or [""] for path, place in _files(name).items()}
     if output:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from midalign.cli.app import REVISION, Data, Partition, Revision, TaskName, app, source_of_task
+from midalign.cli.app import REVISION, Data, Partition, Revision, TaskName, app, task_and_source
 from midalign.console import console
 from midalign.errors import InputError
 
@@ -34,14 +34,13 @@ def score(
     """Score a file of predictions made anywhere."""
     from midalign.data.reading import task_rows
     from midalign.evaluation.predictions import is_json, read_predictions, read_text
-    from midalign.tasks import find_task
     from midalign.tasks.slots import scoring
 
-    kind = find_task(task)
-    rows = task_rows(kind, source_of_task(kind, data), kind.language(locale), partition.value, revision)
+    kind, data, revision = task_and_source(task, data, revision)
+    rows = task_rows(kind, data, kind.language(locale, data), partition.value, revision)
     if compat is None:
         report = _own_report(kind, rows, predictions, against)
-    elif task != "slots":
+    elif kind.name != "slots":
         raise InputError("--compat reference scores slots as the authors do; leave it out, or leave --task out.")
     elif against:
         raise InputError("--against compares our own figures; leave --compat out.")

@@ -1,15 +1,18 @@
 """What is learned, and what answers are worth."""
 
+OPTIONS = ("task_slots",)  # keys of a recipe that some tasks read and others refuse; not set when None
+
 
 def task_of(data):
     """The task that a recipe names.   data: DataConfig. Raises InputError."""
-    return find_task(data.task, data.task_instruction)
+    return find_task(data.task, data.task_instruction, {key: vars(data)[key] for key in OPTIONS})
 
 
-def find_task(name, instruction=None):
+def find_task(name, instruction=None, options=None):
     """A task by its name in a recipe, or by the path of a file that holds one; `tasks.base.Task`.
 
-    instruction: in place of the task's own. Raises InputError.
+    instruction: in place of the task's own.   options: {key of OPTIONS: its value, None = not set}.
+    Raises InputError, also for an option that the task does not read.
     """
     # Here, so that who needs one task pays for no other.
     from midalign.errors import InputError
@@ -30,4 +33,8 @@ def find_task(name, instruction=None):
             f"task {shown(name)} is none; use slots, intents, translation, or the path of a file that holds one, "
             "ending in .py."
         )
-    return kind(name, instruction)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    for key in given:
+        if key not in kind.options:
+            raise InputError(f"{key} is set, but task {shown(name)} does not read it; delete {key}.")
+    return kind(name, instruction, **given)

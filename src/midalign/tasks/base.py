@@ -12,10 +12,9 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.tasks import sources
-from midalign.texts import shown, spelled
+from midalign.texts import spelled
 
 # (right before, right after) -> what to call a row; those right in both teach nothing.
 CHANGES = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
@@ -52,6 +51,7 @@ class Task:
     also = ()  # fields that need not be text, kept as they are: None where a record has none
     text = "utt"  # the field that asks: shown in reports, kept with answers
     instruction = ""  # what comes before it, as system message or where the chat template takes it
+    options = ()  # keys of `tasks.OPTIONS` that it reads, which `__init__` gets where a recipe sets them
     source = None  # where its published rows are, where a command is not told
     supervised, aligned = (), ()  # the languages of a published split, where a command is not told
     max_new_tokens = 128  # where an answer is cut
@@ -106,10 +106,9 @@ class Task:
         }
         return {**shares, "rows": len(rows)}
 
-    def language(self, name):
-        """The language that a name in a recipe or on the command line means. Raises InputError."""
-        if language_of(name) is None:
-            raise InputError(f"language {shown(name)} is none; use a BCP 47 tag such as sw, pt-BR or zh-Hant.")
+    def language(self, name, source):
+        """The language of rows in `source` (see `find`) that a name on the command line means. Raises InputError."""
+        sources.require_language(name)
         return name
 
     def spoken(self, language):

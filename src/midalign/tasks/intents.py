@@ -68,11 +68,11 @@ class Intents(Task):
         }
         return {**super().report(rows, answers), "per_intent": parts}
 
-    def language(self, name):
-        return massive.find_locale(name)
+    def language(self, name, source):
+        return name if sources.holds(source, name) else massive.find_locale(name)
 
     def find(self, source, language, partition, revision):
-        if source != "demo":
+        if source != "demo" and not sources.holds(source, language):
             sources.require_known(language, massive.LOCALES, "MASSIVE")
         return super().find(source, language, partition, revision)
 

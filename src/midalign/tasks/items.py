@@ -15,7 +15,7 @@ from collections import Counter
 import numpy as np
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
-WITHOUT_SPACES = frozenset({"ja", "km", "my", "th", "zh"})
+WITHOUT_SPACES = frozenset({"ja", "km", "lo", "my", "th", "yue", "zh"})
 
 
 def match(gold, answered):

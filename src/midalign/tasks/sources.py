@@ -8,6 +8,7 @@ import datasets
 from midalign.demo import corpus
 from midalign.errors import InputError
 from midalign.files import SUFFIXES, records
+from midalign.languages import language_of
 from midalign.texts import place_of, shown
 
 ALWAYS = ("id", "locale", "partition")
@@ -31,6 +32,7 @@ def find(source, language, partition, revision, fields):
         require_known(language, corpus.DEMO_LOCALES, "the demo corpus")
         rows = corpus.rows(language, value_of(partition))
         return ((f"demo row {row['id']}", row, None) for row in rows), f"demo, locale {language},", True
+    require_language(language)
     folder = Path(source)
     if not os.path.isdir(folder):  # False, too, for what can be no path
         found = _hub_records(source, language, partition, revision, fields)
@@ -48,9 +50,20 @@ def find(source, language, partition, revision, fields):
     )
 
 
+def holds(source, language):
+    """Whether a folder has rows of a language, of whatever partition."""
+    return source != "demo" and any(os.path.lexists(Path(source, f"{language}{suffix}")) for suffix in ("", *SUFFIXES))
+
+
 def value_of(partition):
     """What MASSIVE writes in the rows of a partition."""
     return {"validation": "dev"}.get(partition, partition)
+
+
+def require_language(name):
+    """Raises InputError for a name that is no BCP 47 tag."""
+    if language_of(name) is None:
+        raise InputError(f"language {shown(name)} is none; use a BCP 47 tag such as sw, pt-BR or zh-Hant.")
 
 
 def require_known(language, known, where):

@@ -164,9 +164,9 @@ def test_what_is_no_direction_is_refused(name, tmp_path):
 
 
 def test_languages_of_a_command_may_be_directions_or_single():
-    assert [TASK.language(name) for name in ("de-en", "en-pt-BR", "cy")] == ["de-en", "en-pt-BR", "cy"]
+    assert [TASK.language(name, "demo") for name in ("de-en", "en-pt-BR", "cy")] == ["de-en", "en-pt-BR", "cy"]
     with pytest.raises(InputError, match="-de is no direction"):
-        TASK.language("-de")
+        TASK.language("-de", "demo")
 
 
 @pytest.mark.parametrize(

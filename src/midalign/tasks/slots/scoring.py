@@ -3,7 +3,8 @@
 A row is scored as two multisets of "slot: words" items (`tasks.items`). Words are compared NFC-normalised, case kept,
 white space collapsed; in languages written without spaces it is removed, because ja and zh annotations hold
 spaces that the utterance does not.
-An answered slot name that neither MASSIVE nor the gold knows becomes "?", whatever text it is.
+An answered slot name that neither the task's list (MASSIVE's 55, or one's own) nor the gold knows becomes "?",
+whatever text it is.
 Where nothing is there to find and nothing was answered (0/0), precision, recall and F1 are 1.
 A row is an exact match when nothing is spurious or missed and the answer says so: "None" in any case, or at least one
 part that can be read. An empty answer or "!!!!" is no exact match, also of a row without slots; F1 cannot see it there.
@@ -11,19 +12,20 @@ part that can be read. An empty answer or "!!!!" is no exact match, also of a ro
 
 import numpy as np
 
-from midalign.languages import primary_of
+from midalign.languages import language_of, primary_of
 from midalign.tasks import items
 from midalign.tasks.base import micro_f1
 from midalign.tasks.slots import massive, reference
 from midalign.texts import spelled
 
 
-def score(rows, predictions, compat=None):
+def score(rows, predictions, compat=None, slots=massive.SLOTS):
     """Score one generated answer per row.
 
     rows: dicts with "locale" and "annot_utt" (the reference reads "utt" too).   predictions: list of str.
     compat: None, or "reference" for the authors' figures (see `reference`). There a line break inside
     an answer shifts later rows, and rows without a prediction count as answered "None": lengths may differ.
+    slots: the names that are known beside those of the gold.
     Returns f1, precision, recall (micro), name_f1 (the same F1 with the words left out of the comparison: was the
     slot found at all), exact_match (share of rows, see above; in "reference" it takes unreadable answers for "None"),
     rows, malformed (dropped parts of answers), per_slot {slot: {precision, recall, f1, support}} and per_language
@@ -38,7 +40,7 @@ def score(rows, predictions, compat=None):
     _need_one_each(rows, predictions)
     _need_rows(rows)
     outcomes, dropped = zip(*map(_outcome, rows, predictions), strict=True)
-    return _report(rows, outcomes, sum(map(_exact, outcomes, dropped)), sum(dropped))
+    return _report(rows, outcomes, sum(map(_exact, outcomes, dropped)), sum(dropped), slots=slots)
 
 
 def score_reference_file(rows, file_text):
@@ -83,7 +85,7 @@ def is_exact(row, prediction):
 def _outcome(row, prediction):
     """((hits, spurious, missed), dropped parts) of one answer; the three as in `items.match`."""
     answered, dropped = massive.read_answer(prediction)
-    without_spaces = primary_of(row["locale"]) in items.WITHOUT_SPACES
+    without_spaces = primary_of(language_of(row["locale"]) or row["locale"]) in items.WITHOUT_SPACES
     gold, predicted = (
         [(slot, _comparable(words, without_spaces)) for slot, words in pairs]
         for pairs in (massive.parse(row["annot_utt"]), answered)
@@ -102,14 +104,14 @@ def _comparable(words, without_spaces):
     return "".join(words.split()) if without_spaces else words
 
 
-def _report(rows, outcomes, exact, malformed, nothing=1.0):
+def _report(rows, outcomes, exact, malformed, nothing=1.0, slots=massive.SLOTS):
     """The figures of `score` from one (hits, spurious, missed) per row; `nothing` is what 0/0 counts as.
 
-    exact: how many rows are exact matches.   malformed: dropped parts of answers.
+    exact: how many rows are exact matches.   malformed: dropped parts of answers.   slots: see `score`.
     """
     counts = np.array([[len(slots) for slots in outcome] for outcome in outcomes])  # (rows, 3)
     locales = np.array([row["locale"] for row in rows])
-    precision, recall, f1, per_slot = items.seqeval_figures(outcomes, massive.SLOTS, nothing)
+    precision, recall, f1, per_slot = items.seqeval_figures(outcomes, slots, nothing)
     return {
         "f1": f1,
         "name_f1": float(micro_f1(items.label_counts(outcomes), nothing)),

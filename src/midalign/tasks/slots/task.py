@@ -2,20 +2,25 @@
 
 from typing import ClassVar
 
+from midalign.errors import InputError
 from midalign.tasks import sources
 from midalign.tasks.base import Figure, Task, accuracy, micro_f1
 from midalign.tasks.items import precision, recall
 from midalign.tasks.slots import massive, scoring
-from midalign.texts import comparable, quoted, shown
+from midalign.texts import comparable, quoted, shown, squeeze
 
 
 class Slots(Task):
-    """MASSIVE's slots: `time: nine am; date: friday`."""
+    """Slots, MASSIVE's or one's own: `time: nine am; date: friday`.
+
+    task_slots: the names that rows may have; ["any"] for all that come; None for MASSIVE's 55. Where they are given,
+    rows need no id, locale and partition.
+    """
 
     fields = ("id", "locale", "partition", "utt", "annot_utt")
-    instruction = (
-        massive.INSTRUCTION
-    )  # the longest MASSIVE answer has fewer than 128 tokens in every tokenizer we tried
+    options = ("task_slots",)
+    # The longest MASSIVE answer has fewer than 128 tokens in every tokenizer we tried.
+    instruction = massive.INSTRUCTION
     source = "AmazonScience/massive"
     supervised, aligned = massive.SUPERVISED, massive.ALIGNED
     figures: ClassVar = {
@@ -29,6 +34,19 @@ class Slots(Task):
     explained = "slot F1: slot and words right; slot found: F1 of the slot names alone"
     part = "slot"
 
+    def __init__(self, name="", instruction=None, task_slots=None):
+        super().__init__(name, instruction)
+        self._own = task_slots is not None
+        if self._own:
+            self.fields = ("utt", "annot_utt")
+        for slot in task_slots or ():
+            if slot != squeeze(slot) or set(slot) & set(":[]") or not comparable(slot):
+                raise InputError(f"task_slots: found {quoted(slot)}; a name has neither : nor [ nor ] and can be read.")
+        if self._own and "any" in task_slots and len(task_slots) > 1:
+            raise InputError("task_slots: found any beside other names; keep any alone, or name the slots.")
+        self._any = task_slots == ["any"]
+        self.slots = frozenset(() if self._any else task_slots or massive.SLOTS)
+
     def gold(self, row):
         return massive.target(row["annot_utt"])
 
@@ -38,9 +56,11 @@ class Slots(Task):
         except ValueError as error:
             return f"has a bad annotation: {str(error).removesuffix('.')}"
         for slot, words in pieces:
-            if slot is not None and slot not in massive.SLOTS:
-                known = ", ".join(sorted(massive.SLOTS))
-                return f"has slot {shown(slot)}, which MASSIVE does not know; use {known}"
+            if slot is not None and not self._any and slot not in self.slots:
+                whose = "is not among task_slots" if self._own else "MASSIVE does not know"
+                return f"has slot {shown(slot)}, which {whose}; use {', '.join(sorted(self.slots))}"
+            if slot is not None and not comparable(slot):
+                return f"has a slot with nothing to read in its name, {quoted(slot)}; give it one"
             if slot is not None and not comparable(words):
                 return f"has slot {slot} with nothing to read in it, {quoted(words)}; give it words or delete the slot"
         spells = "".join(words for _, words in pieces)
@@ -59,17 +79,21 @@ class Slots(Task):
         return scoring.is_exact(row, answer)
 
     def report(self, rows, answers):
-        figures = scoring.score(rows, answers)
+        figures = scoring.score(rows, answers, slots=self.slots)
         del figures["per_language"]
         return figures
 
-    def language(self, name):
-        return massive.find_locale(name)
+    def language(self, name, source):
+        return super().language(name, source) if self._free(source, name) else massive.find_locale(name)
 
     def find(self, source, language, partition, revision):
-        if source != "demo":
+        if source != "demo" and not self._free(source, language):
             sources.require_known(language, massive.LOCALES, "MASSIVE")
         return super().find(source, language, partition, revision)
+
+    def _free(self, source, language):
+        """Whether rows are not MASSIVE's, so that a language is any that they have."""
+        return self._own or sources.holds(source, language)
 
     def vital(self, row):
         return [("utterance", row["utt"]), *((f"slot {s} with", words) for s, words in massive.parse(row["annot_utt"]))]

@@ -67,7 +67,7 @@ class Translation(Task):
             raise InputError(f"{shown(name)} is no direction; name two languages, as in en-de or en-pt-BR.")
         return found
 
-    def language(self, name):
+    def language(self, name, source):
         """A direction, or a language as one has pairs in. Raises InputError."""
         if language_of(name) is None:
             self.direction(name)
