@@ -18,7 +18,8 @@ class DataConfig:
     task: str = field(
         default="slots",
         metadata={
-            "help": "What is learned: slots, intents, translation, or the path of a file with a task of your own."
+            "help": "What is learned: slots, intents, translation, entities, or the path of a file with a task of your "
+            "own."
         },
     )
     task_instruction: str | None = field(

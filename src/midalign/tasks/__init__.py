@@ -20,6 +20,8 @@ def find_task(name, instruction=None, options=None):
 
     if name == "slots":
         from midalign.tasks.slots.task import Slots as kind
+    elif name == "entities":
+        from midalign.tasks.entities.task import Entities as kind
     elif name == "intents":
         from midalign.tasks.intents import Intents as kind
     elif name == "translation":
@@ -30,8 +32,8 @@ def find_task(name, instruction=None, options=None):
         kind = read_task(name)
     else:
         raise InputError(
-            f"task {shown(name)} is none; use slots, intents, translation, or the path of a file that holds one, "
-            "ending in .py."
+            f"task {shown(name)} is none; use slots, intents, translation, entities, or the path of a file that holds "
+            "one, ending in .py."
         )
     given = {key: value for key, value in (options or {}).items() if value is not None}
     for key in given:

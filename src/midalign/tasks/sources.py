@@ -108,13 +108,26 @@ def _hub_records(source, language, partition, revision, fields):
     missing = [field for field in fields if field not in table.column_names]
     if missing:
         raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(fields)}.")
-    names = {key: kind.names for key, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)}
+    labels = {key: _labels(kind) for key, kind in table.features.items()}
+    names = {key: own for key, own in labels.items() if own}
     return (
         (f"{source}, split {partition}, row {number},", {**row, **_named(row, names)}, None)
         for number, row in enumerate(table)
     )
 
 
+def _labels(kind):
+    """The names of a column's class labels, or of those in its lists; None without any."""
+    kind = kind.feature if isinstance(kind, datasets.List | datasets.LargeList) else kind
+    return kind.names if isinstance(kind, datasets.ClassLabel) else None
+
+
 def _named(row, names):
     """The names of class labels, which the hub keeps as numbers."""
-    return {key: own[row[key]] for key, own in names.items() if row[key] is not None and 0 <= row[key] < len(own)}
+    return {key: _name(row[key], own) for key, own in names.items()}
+
+
+def _name(value, names):
+    if isinstance(value, list):
+        return [_name(one, names) for one in value]
+    return names[value] if value is not None and 0 <= value < len(names) else value
