@@ -18,14 +18,15 @@ class NoSplitError(InputError):
     """The data has no such partition: it could be read, and there is neither a file nor a row of it."""
 
 
-def find(source, language, partition, revision, fields):
+def find(source, language, partition, revision, fields, config=None):
     """(place, record, problem) of all that may be rows of a language, as `files.records` gives it; a name of the place;
     whether no other partition is there.
 
     source: `demo`; a folder with <language>/<partition>.jsonl, or with <language>.jsonl holding all partitions as
     Amazon ships MASSIVE (also .jsonl.gz and .parquet); or a hub data set, read at `revision` from its Parquet branch so
     that no script runs.   partition: train, validation or test.   fields: of id, locale and partition, those that
-    records must bring; the others are filled in, the id as one that no other language has.
+    records must bring; the others are filled in, the id as one that no other language has.   config: what the hub data
+    set calls the language, where it has another name for it.
     Raises InputError, NoSplitError where there is no such partition.
     """
     if source == "demo":
@@ -35,7 +36,7 @@ def find(source, language, partition, revision, fields):
     require_language(language)
     folder = Path(source)
     if not os.path.isdir(folder):  # False, too, for what can be no path
-        found = _hub_records(source, language, partition, revision, fields)
+        found = _hub_records(source, config or language, partition, revision, fields)
         return _filled(found, language, partition, fields), f"{source}, split {partition},", True
     for stem in (f"{language}/{partition}", language):
         for suffix in SUFFIXES:
@@ -103,8 +104,8 @@ def hub_table(source, configs, partition, revision, instead):
     return splits[partition]
 
 
-def _hub_records(source, language, partition, revision, fields):
-    table = hub_table(source, [language], partition, revision, f"a folder with <locale>/{partition}.jsonl")
+def _hub_records(source, config, partition, revision, fields):
+    table = hub_table(source, [config], partition, revision, f"a folder with <locale>/{partition}.jsonl")
     missing = [field for field in fields if field not in table.column_names]
     if missing:
         raise InputError(f"task_data {source} has no column {missing[0]}; it needs {', '.join(fields)}.")

@@ -222,12 +222,14 @@ def test_a_hub_set_of_others_is_asked_for_the_language_as_it_is(monkeypatch):
     asked = hub(monkeypatch, [{"tokens": ["Al"], "ner_tags": [1]}])
     (own,) = task_rows(TASK, "some/ner", "en", "test", "main")
     assert (own["locale"], own["id"], own["text"]) == ("en", "en 0", "Al")
-    assert asked == [("some/ner", "en")]
+    (other,) = task_rows(TASK, "some/ner", "en_mine", "test", "main")
+    assert (other["locale"], other["treebank"], other["id"]) == ("en_mine", "en_mine", "en_mine en 0")
+    assert asked == [("some/ner", "en"), ("some/ner", "en_mine")]
 
 
 def test_languages_are_tags_or_treebanks_and_the_demo_has_no_entities():
-    assert [TASK.language(name) for name in ("pt", "pt-BR", "pt_bosque")] == ["pt", "pt-BR", "pt_bosque"]
+    assert [TASK.language(name, "x") for name in ("pt", "pt-BR", "pt_bosque")] == ["pt", "pt-BR", "pt_bosque"]
     with pytest.raises(InputError, match="use a BCP 47 tag"):
-        TASK.language("Portuguese")
+        TASK.language("Portuguese", "x")
     with pytest.raises(InputError, match="task_data demo has no entities"):
         task_rows(TASK, "demo", "en-US", "test", None)

@@ -12,8 +12,8 @@ An answer is an exact match when nothing is spurious or missed and it could be r
 exact match of a row without entities either; F1 cannot see it there.
 """
 
+import os
 from collections import Counter
-from pathlib import Path
 from typing import ClassVar
 
 from midalign.errors import InputError
@@ -106,8 +106,8 @@ class Entities(Task):
         )
         return gold, own, readable, readable and not repairs
 
-    def language(self, name):
-        return name if treebanks.NAME.fullmatch(name) else super().language(name)
+    def language(self, name, source):
+        return name if treebanks.NAME.fullmatch(name) else super().language(name, source)
 
     def spoken(self, language):
         return treebanks.languages_of(language)
@@ -115,12 +115,13 @@ class Entities(Task):
     def find(self, source, language, partition, revision):
         if source == "demo":
             raise InputError("task_data demo has no entities; name a folder of Universal NER's treebanks or a hub set.")
-        files = treebanks.files_of(source) if Path(source).is_dir() else {}
+        files = treebanks.files_of(source) if os.path.isdir(source) else {}
         if files:
             found = treebanks.sentences(source, files, language, partition)
             return found, f"{source}, treebank {language}, {partition},", True
         own = treebanks.resolve(language, treebanks.PUBLISHED, source) if source == self.source else language
-        found, where, alone = sources.find(source, own, partition, revision, ("tokens",))
+        tag = language.partition("_")[0] if treebanks.NAME.fullmatch(language) else language
+        found, where, alone = sources.find(source, tag, partition, revision, ("tokens",), own)
         return (_with_names(*one, language, own) for one in found), where, alone
 
     def vital(self, row):
@@ -137,11 +138,10 @@ def _with_names(place, record, problem, language, own):
     """
     if not isinstance(record, dict) or not isinstance(record.get("tokens"), list):
         return place, record, problem
-    names = {"tags": record.get("tags", record.get("ner_tags")), "treebank": record.get("treebank")}
+    names = {"tags": record.get("tags", record.get("ner_tags")), "treebank": None}
     if treebanks.NAME.fullmatch(own):
-        names |= {"treebank": own, "locale": language}
-        if isinstance(record.get("idx"), str):
-            names["id"] = treebanks.id_of(own, record["idx"])
+        sentence = record["idx"] if isinstance(record.get("idx"), str) else str(record["id"])
+        names |= {"treebank": own, "locale": language, "id": treebanks.id_of(own, sentence)}
     if record.get("text") is None and all(isinstance(token, str) for token in record["tokens"]):
         names["text"] = treebanks.joined(language, record["tokens"])
     return place, {**record, **names}, problem
