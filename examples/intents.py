@@ -1,6 +1,6 @@
 """A task of one's own: which of MASSIVE's 60 intents an utterance has.
 
-In a recipe: `task: examples/intents.py`, `task_data:` a folder with <language>/{train,validation,test}.jsonl.
+In a recipe `task:` names this file, and `task_data:` a folder with <language>/{train,validation,test}.jsonl.
 """
 
 from midalign.tasks.base import Task

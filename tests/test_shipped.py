@@ -4,12 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from midalign import cli, errors
 from midalign.errors import InputError
 from midalign.models.runs import find_run
 from midalign.recipe import read_recipe
 from midalign.shipped import is_recipe, recipe_path, shipped_files
+from midalign.tasks import find_task
 from midalign.training import job
 from midalign.training.baseline import read_baseline
 
@@ -169,3 +171,44 @@ def test_what_cannot_be_shown_or_copied_is_one_sentence(arguments, message, mida
     code, _, err = midalign("recipes", *arguments)
     assert code == 2 and err.startswith("error: ") and message in err and err.count("\n") == 1
     assert {path.name for path in Path().iterdir()} == {"file"}
+
+
+@pytest.mark.parametrize("name", ["mine.py", "tasks/new/mine.py", "a: #b 'é'.py", "no\nline.py"])
+def test_a_new_task_is_a_task_and_the_lines_that_use_it_are_a_recipes(name, midalign):
+    code, out, _ = midalign("new-task", name)
+    assert code == 0
+    assert yaml.safe_load(out) == {"task": name, "task_data": "demo"}
+    assert len(Path(name).read_text().splitlines()) <= 30
+    row = {"utt": "wake me", "intent": "alarm_set"}
+    assert find_task(name).gold(row) == "alarm set" and find_task(name).counts(row, "alarm set\n")["accuracy"] == (1, 1)
+
+
+def test_a_recipe_with_a_new_task_and_its_lines_can_be_trained(midalign, recipe):
+    written = recipe()
+    lines = written.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith("task_data:")]
+    written.write_text("".join(kept) + midalign("new-task", "mine.py")[1])
+    code, out, _ = midalign("preview", written)
+    assert code == 0
+    assert "Every row and pair can be used." in out and "Name the intent of the utterance" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("there.py", "there.py is there; move it away or name another file."),
+        ("link.py", "link.py is there; "),
+        ("there.py/mine.py", "there.py is there; "),
+        ("mine", "mine does not end in .py"),
+        ("mine.PY", "mine.PY does not end in .py"),
+        ("", ". does not end in .py"),
+        ("x" * 300 + ".py", "x.py cannot be written (File name too long)"),
+    ],
+)
+def test_a_new_task_is_written_over_nothing_and_only_where_a_recipe_can_name_it(name, message, midalign):
+    Path("there.py").write_text("mine = 1\n")
+    Path("link.py").symlink_to("nowhere")
+    code, out, err = midalign("new-task", name)
+    assert code == 2 and out == "" and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert {path.name for path in Path().iterdir()} == {"there.py", "link.py"}
+    assert Path("there.py").read_text() == "mine = 1\n"

@@ -1,10 +1,12 @@
-"""`midalign recipes`: what comes with midalign, for those who have no checkout."""
+"""`midalign recipes` and `midalign new-task`: what comes with midalign, for those who have no checkout."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.table import Table
 
 from midalign.cli.app import app
@@ -12,7 +14,7 @@ from midalign.console import console
 from midalign.errors import InputError
 from midalign.recipe_file import read_yaml
 from midalign.shipped import RECIPE, ROOT, shipped_file, shipped_files
-from midalign.texts import quoted
+from midalign.texts import place_of, quoted
 
 HARDWARE = re.compile(r"^# (?:Hardware|Measured): (.+?)[.,;](?:\s|$)", re.MULTILINE)
 
@@ -38,6 +40,24 @@ def recipes(
         print("\n".join(place.read_text(encoding="utf-8") for place in files.values() if place.suffix != ".png"))
     else:
         _list(files)
+
+
+@app.command("new-task")
+def new_task(file: Annotated[Path, typer.Argument(help="The Python file to write, ending in .py.")]):
+    """Write a task of your own to start from, in thirty lines, and show how a recipe uses it."""
+    if file.suffix != ".py":
+        raise InputError(f"{place_of(file)} does not end in .py, as the file of a task must; name one such as task.py.")
+    content = (ROOT / "examples" / "intents.py").read_bytes()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("xb") as new:  # a new file alone: nothing that is there is lost, not even a dead link
+            new.write(content)
+    except FileExistsError as error:
+        raise InputError(f"{place_of(error.filename)} is there; move it away or name another file.") from error
+    except OSError as error:
+        raise InputError(f"{place_of(file)} cannot be written ({error.strerror}); name another file.") from error
+    print(yaml.safe_dump({"task": str(file)}, allow_unicode=True, width=math.inf), end="")
+    print("task_data: demo  # or a folder with <language>/{train,validation,test}.jsonl")
 
 
 def _files(name):
