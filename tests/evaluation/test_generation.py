@@ -102,6 +102,14 @@ def test_long_prompts_come_first_and_every_place_once(make_model, tokenizer):
     assert batches == [[3, 0], [2, 4], [1]]
 
 
+def test_answers_that_are_cut_are_counted(make_model, tokenizer, caplog):
+    model = stopping(make_model(), tokenizer, CHATS, 12)
+    generate(model, tokenizer, CHATS, 2, 12)
+    ended = [stock(model, tokenizer, [chat], 12)[0][-1] == model.generation_config.eos_token_id for chat in CHATS]
+    assert 0 < sum(ended) < 5
+    assert caplog.messages == [f"{5 - sum(ended)} of 5 answers were cut at 12 tokens."]
+
+
 def test_no_chat_gives_no_answer(make_model, tokenizer):
     assert generate(make_model(), tokenizer, []) == []
 

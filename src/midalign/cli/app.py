@@ -13,12 +13,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+COMET = "Unbabel/wmt22-comet-da"
 REVISION = "refs/convert/parquet"
 TaskName = Annotated[str, typer.Option("--task", help="What the rows are, as task in a recipe, or a recipe.")]
 Data = Annotated[
     str | None,
     typer.Option(help="Rows: a folder, a hub data set or `demo`, as task_data in a recipe.", show_default="the task's"),
 ]
+CometPython = Annotated[
+    str | None,
+    typer.Option(help="Python of an environment with unbabel-comet, which scores translations by COMET too."),
+]
+CometModel = Annotated[str, typer.Option(help="What COMET scores with: a name of the hub or a .ckpt file.")]
 Revision = Annotated[str, typer.Option(help="Revision of a hub data set.")]
 
 

@@ -11,7 +11,17 @@ import typer
 from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from midalign.cli.app import REVISION, Dtype, Partition, app, source_of_task, task_named
+from midalign.cli.app import (
+    COMET,
+    REVISION,
+    CometModel,
+    CometPython,
+    Dtype,
+    Partition,
+    app,
+    source_of_task,
+    task_named,
+)
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import shown
@@ -35,6 +45,8 @@ def evaluate(
     dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Prompts answered at a time.")] = 32,
     max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Where an answer is cut; else the task's.")] = None,
+    comet_python: CometPython = None,
+    comet_model: CometModel = COMET,
 ):
     """Scores per language of one or several models side by side, with a report.
 
@@ -48,6 +60,7 @@ def evaluate(
         require_model_name(run)  # before the imports below, which take seconds
 
     from midalign.evaluation.answers import answer
+    from midalign.evaluation.comet import judge, require_comet
     from midalign.evaluation.report import FILES, notes, require_own, table, write_report
     from midalign.models.runs import find_run, load_run, with_bases
     from midalign.texts import place_of
@@ -65,6 +78,8 @@ def evaluate(
     require_own(output)
     kind, recipe = task_of_runs(named, task)
     max_new_tokens = max_new_tokens or kind.max_new_tokens
+    if comet_python:
+        require_comet(kind, comet_python)
     rows = rows or (recipe.score_rows if recipe else None)
     rows_by_locale, source = _rows(kind, *source_of(kind, recipe, locales, data, revision), partition.value, rows)
     groups = _groups(kind, named, rows_by_locale, source["source"], supervised, aligned)
@@ -87,6 +102,11 @@ def evaluate(
             )
     baseline = (named if len(named) > 1 else everyone)[0].name
     record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
+    if comet_python:
+        asked = [(locale, row, i) for locale, some in rows_by_locale.items() for i, row in enumerate(some)]
+        every = [(row, of_run[locale][i]) for of_run in answers.values() for locale, row, i in asked]
+        judge(kind, comet_python, comet_model, every)
+        record["comet"] = comet_model
     result = write_report(kind, output, rows_by_locale, answers, groups, baseline, record)
     console().print(table(result), *notes(result), sep="\n\n")
     print(f"{place_of(output / 'report.html')} has the intervals as bars, what fails most and examples.")

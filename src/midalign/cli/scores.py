@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from midalign.cli.app import REVISION, Data, Partition, Revision, TaskName, app, task_and_source
+from midalign.cli.app import (
+    COMET,
+    REVISION,
+    CometModel,
+    CometPython,
+    Data,
+    Partition,
+    Revision,
+    TaskName,
+    app,
+    task_and_source,
+)
 from midalign.console import console
 from midalign.errors import InputError
 
@@ -29,17 +40,22 @@ def score(
     partition: Annotated[Partition, typer.Option(help="Part of the data that was answered.")] = Partition.test,
     against: Annotated[Path | None, typer.Option(help="Another file: adds gain and a paired p-value.")] = None,
     compat: Annotated[Compat | None, typer.Option(help="The authors' figures, quirks included.")] = None,
+    comet_python: CometPython = None,
+    comet_model: CometModel = COMET,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures, per slot too, as JSON.")] = False,
 ):
     """Score a file of predictions made anywhere."""
     from midalign.data.reading import task_rows
+    from midalign.evaluation.comet import require_comet
     from midalign.evaluation.predictions import is_json, read_predictions, read_text
     from midalign.tasks.slots import scoring
 
     kind, data, revision = task_and_source(task, data, revision)
+    if comet_python:
+        require_comet(kind, comet_python)
     rows = task_rows(kind, data, kind.language(locale, data), partition.value, revision)
     if compat is None:
-        report = _own_report(kind, rows, predictions, against)
+        report = _own_report(kind, rows, predictions, against, comet_python and (comet_python, comet_model))
     elif kind.name != "slots":
         raise InputError("--compat reference scores slots as the authors do; leave it out, or leave --task out.")
     elif against:
@@ -54,21 +70,24 @@ def score(
         console().print(_score_table(kind, report))
 
 
-def _own_report(task, rows, predictions, against):
+def _own_report(task, rows, predictions, against, comet):
     """The report of `Task.report` with the interval of the compared figure (f1_ci, say), and with --against also
-    f1_against, gain, gain_ci, p and p_method.
+    f1_against, gain, gain_ci, p and p_method.   comet: (python, model), or None.
     """
     from midalign.evaluation import statistics
+    from midalign.evaluation.comet import judge
     from midalign.evaluation.predictions import read_predictions
     from midalign.texts import place_of
 
     name = task.compared
     answered, answers = read_predictions(predictions, rows, task.text)
+    others, other_answers = read_predictions(against, rows, task.text) if against else ([], [])
+    if comet:
+        judge(task, *comet, [*zip(answered, answers, strict=True), *zip(others, other_answers, strict=True)])
     report = task.report(answered, answers)
     counts = [task.counts(*pair)[name] for pair in zip(answered, answers, strict=True)]  # (rows, C)
     report[f"{name}_ci"] = statistics.interval(counts, task.share)
     if against:
-        others, other_answers = read_predictions(against, rows, task.text)
         if [row["id"] for row in others] != [row["id"] for row in answered]:
             raise InputError(
                 f"{place_of(against)} and {place_of(predictions)} answer different rows; compare files of the same "
@@ -93,6 +112,8 @@ def _score_table(task, report):
     if "p" in report:
         table.add_row("p", f"{report['p']:.4f} (paired permutation test over rows, {report['p_method']})")
     table.add_row("rows", f"{report['rows']:,}")
+    for name, signature in report.get("signatures", {}).items():
+        table.add_row(f"{name} by sacrebleu", signature)
     if "malformed" in report:
         table.add_row("malformed parts", f"{report['malformed']:,}")
     return table

@@ -7,6 +7,7 @@ a row that has ended leaves it at once, and the last few rows of a batch go on t
 Legend: B rows of a batch, P shared tokens, T tokens so far, answers included.
 """
 
+import logging
 from copy import deepcopy
 
 import torch
@@ -23,6 +24,7 @@ from midalign.tasks.thoughts import MARKS, without_thought
 CACHE = "cache" if Version(transformers.__version__) >= Version("5.24") else "past_key_values"
 BATCH_SIZE = 32
 MAX_NEW_TOKENS = 128
+logger = logging.getLogger(__name__)
 
 
 def generate(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_NEW_TOKENS):
@@ -72,6 +74,9 @@ def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tok
             waiting += [batch[row] for row in left]
             done = [i for row, i in enumerate(batch) if row not in left]
             yield done, [over.text(answers[i]) for i in done]
+    cut = sum(len(answer) == max_new_tokens and not over.after(answer) for answer in answers)
+    if cut:
+        logger.warning("%d of %d answers were cut at %d tokens.", cut, len(answers), max_new_tokens)
 
 
 def _shared_length(prompts):

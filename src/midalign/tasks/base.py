@@ -28,7 +28,7 @@ class Figure(NamedTuple):
 
 
 def accuracy(sums):
-    """Share of (right, rows).   sums: (..., 2).   Returns (...)."""
+    """Share of (right, rows), or mean of (scores, rows).   sums: (..., 2).   Returns (...)."""
     right, rows = np.moveaxis(np.asarray(sums, dtype=float), -1, 0)
     return right / np.maximum(rows, 1)
 

@@ -27,6 +27,13 @@ class Translation(Task):
         "empty": Figure("empty", accuracy),
     }
     columns = ("chrf", "bleu")
+    comet = None  # see `judge`
+
+    def judge(self, scores):
+        """Take COMET among the figures.   scores: {(source, answer, reference): its score} of all that is scored."""
+        self.comet = scores
+        self.figures = {**self.figures, "comet": Figure("COMET", accuracy)}
+        self.columns = (*self.columns, "comet")
 
     def gold(self, row):
         return row["target"]
@@ -40,7 +47,8 @@ class Translation(Task):
         said, source, target = map(comparable, (answer, row["source"], row["target"]))
         language = self.direction(row["locale"])[1]
         counts = {name: figures.counts(name, language, answer, row["target"]) for name in ("chrf", "bleu")}
-        return {**counts, "copied": (said == source != target, 1), "empty": (not said, 1)}
+        counts |= {"copied": (said == source != target, 1), "empty": (not said, 1)}
+        return counts | ({"comet": (self.comet[row["source"], answer, row["target"]], 1)} if self.comet else {})
 
     def change(self, row, before, after):
         first, second = (self.share(self.counts(row, answer)["chrf"]) for answer in (before, after))
