@@ -68,8 +68,8 @@ def test_a_text_that_is_stored_once_and_stands_in_every_row_is_refused_before_it
     monkeypatch.setattr(files, "LARGEST_FILE", 1 << 26)
     read = parquet.ParquetFile.iter_batches
 
-    def watched(self, rows):
-        for batch in read(self, rows):
+    def watched(self, rows, columns):
+        for batch in read(self, rows, columns=columns):
             assert batch.nbytes < 1 << 24
             yield batch
 
@@ -112,6 +112,30 @@ def test_a_table_that_has_a_column_twice_is_refused(tmp_path):
     parquet.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(InputError, match=r"p\.parquet has two columns named 'utt\\n'; keep one"):
         next(records(tmp_path / "p.parquet"))
+
+
+COLUMNS = {
+    "list of structs": ([[{"a": "x", "b": ["y"]}], None], None),
+    "struct of lists": ([{"a": ["x"]}, None], None),
+    "list of lists": ([[["x"], []], []], None),
+    "large list": ([["x"], None], pyarrow.large_list(pyarrow.large_string())),
+    "two texts": ([["x", "y"], None], pyarrow.list_(pyarrow.string(), 2)),
+    "text or not": (["x", None], None),
+    "bytes": ([b"x", None], None),
+    "number": ([1.5, None], pyarrow.float16()),
+    "nothing": ([None, None], None),
+    "a.b": ([True, None], None),
+}
+
+
+def test_columns_of_other_kinds_are_read_as_python_has_them_and_maps_are_left_out(tmp_path):
+    table = {name: pyarrow.array(values, kind) for name, (values, kind) in COLUMNS.items()}
+    maps = pyarrow.array([[("a", "b")], None], pyarrow.map_(pyarrow.string(), pyarrow.string()))
+    table |= {"map": maps, "list of maps": pyarrow.ListArray.from_arrays([0, 1, 2], maps)}
+    parquet.write_table(pyarrow.table(table), tmp_path / "p.parquet")
+    assert [record for _, record, _ in records(tmp_path / "p.parquet")] == [
+        {name: values[row] for name, (values, _) in COLUMNS.items()} for row in (0, 1)
+    ]
 
 
 def test_a_value_that_python_cannot_hold_is_one_sentence(tmp_path):

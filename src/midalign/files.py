@@ -147,9 +147,10 @@ def _rows(path):
 
 
 def _table_rows(path, file):
-    _require_small(path, file)
+    columns = _columns(path, parquet.read_schema(file))
+    _require_small(path, file, columns)
     name, number = place_of(path), 0
-    for batch in parquet.ParquetFile(file).iter_batches(BATCH):
+    for batch in parquet.ParquetFile(file).iter_batches(BATCH, columns=columns):
         try:
             found = batch.to_pylist()
         except (pyarrow.ArrowException, ValueError, LookupError, OverflowError) as error:
@@ -162,22 +163,32 @@ def _table_rows(path, file):
             number += 1
 
 
-def _require_small(path, file):
-    """Refuse a table with two columns of one name, and one that unpacked is larger than a file may be.
+def _columns(path, schema):
+    """The names of a table's columns but those with maps, which nothing reads. Raises InputError for a name twice."""
+    names = schema.names
+    if len(set(names)) < len(names):
+        raise InputError(f"{place_of(path)} has two columns named {shown(max(names, key=names.count))}; keep one.")
+    return [field.name for field in schema if not _holds_map(field.type)]
+
+
+def _holds_map(kind):
+    inner = (kind.field(i).type for i in range(kind.num_fields))
+    return pyarrow.types.is_map(kind) or any(map(_holds_map, inner))
+
+
+def _require_small(path, file, columns):
+    """Refuse a table of which these columns, unpacked, are larger than a file may be.
 
     A text that is stored once may stand in every row, so texts are measured where they are stored.
     """
     metadata = parquet.read_metadata(file)
-    names = metadata.schema.to_arrow_schema().names
-    if len(set(names)) < len(names):
-        raise InputError(f"{place_of(path)} has two columns named {shown(max(names, key=names.count))}; keep one.")
-    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
+    leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     groups = (metadata.row_group(i) for i in range(metadata.num_row_groups))
     size = sum(group.total_byte_size for group in groups)
-    if metadata.num_rows > MOST_LINES or size > LARGEST_FILE or any(c.length > LONGEST_LINE for c in columns):
+    if metadata.num_rows > MOST_LINES or size > LARGEST_FILE or any(leaf.length > LONGEST_LINE for leaf in leaves):
         raise _too_large(path, LARGEST_FILE)
-    texts, size = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"], 0
-    for batch in parquet.ParquetFile(file, read_dictionary=texts).iter_batches(MEASURED):
+    texts, size = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"], 0
+    for batch in parquet.ParquetFile(file, read_dictionary=texts).iter_batches(MEASURED, columns=columns):
         size += sum(map(_unpacked, batch.columns))
         if size > LARGEST_FILE:
             raise _too_large(path, LARGEST_FILE)
