@@ -66,7 +66,7 @@ def test_rows_of_a_folder_need_no_more_than_the_task_says(write, tmp_path):
     assert task.example(row)["completion"] == [{"role": "assistant", "content": "off"}]
     assert task.counts(row, " off\n") == {"accuracy": (True, 1)}
     with pytest.raises(InputError, match="language german is none"):
-        task.language("german")
+        task.language("german", str(tmp_path))
 
 
 def test_what_answers_depend_on_changes_with_the_file(write):
