@@ -19,8 +19,10 @@ from midalign.demo import corpus
 from midalign.tasks.intents import Intents
 from midalign.tasks.slots import massive, scoring
 from midalign.tasks.slots.task import Slots
+from midalign.tasks.translation.task import Translation
 
 SRC = Path(__file__).parents[2] / "src"
+TRAINED, PAIRED = ["cs", "de", "is", "ru", "zh"], ["cy", "ja", "jv", "sw", "tr"]  # by the recipes
 LM_TASKS = SRC / "midalign" / "evaluation" / "lm_tasks"
 
 
@@ -95,6 +97,29 @@ def test_intents_are_asked_and_scored_as_the_task_says(demo_tasks):
     found = task.process_results({"intent": "alarm_set"}, ["alarm query"])
     assert found == {"accuracy": 0.0, "scenario": 1.0}
     assert {name: own([1.0, 0.0, 0.0]) for name, own in task.aggregation().items()} == dict.fromkeys(found, 1 / 3)
+
+
+def test_translations_are_asked_and_scored_as_the_task_says(demo_tasks, make_model, tokenizer):
+    index = demo_tasks.task_index
+    names = index["midalign_translation"].cfg["task"]
+    directions = [name.removeprefix("midalign_translation_") for name in names]
+    assert directions == sorted(direction for x in TRAINED + PAIRED for direction in (f"{x}-en", f"en-{x}"))
+    for name, direction in zip(names, directions, strict=True):
+        assert index[name].cfg["dataset_kwargs"] == {"locale": direction}
+        part = "supervised" if set(direction.split("-")) & set(TRAINED) else "aligned"
+        way = "to_en" if direction.endswith("-en") else "from_en"
+        assert index[name].tags == {f"midalign_translation_{part}", f"midalign_translation_{way}"}
+    task, kind = demo_tasks.load(["midalign_translation_en-tr"])["tasks"]["midalign_translation_en-tr"], Translation()
+    model, docs = HFLM(make_model(), tokenizer=tokenizer, max_length=2048), task.task_docs
+    prompt = task.fewshot_context(docs[0], 0, apply_chat_template=True, chat_template=model.apply_chat_template)
+    assert model.tok_encode(prompt) == prompt_ids(tokenizer, kind.prompt(docs[0]))
+    assert "Translate this from English to Turkish:" in prompt
+    answers = [doc["source"] if i % 3 else doc["target"] for i, doc in enumerate(docs)]
+    results = [task.process_results(doc, [answer]) for doc, answer in zip(docs, answers, strict=True)]
+    report = kind.report(docs, answers)
+    for name, of in task.aggregation().items():
+        assert of([result[name] for result in results]) == pytest.approx(report[name], abs=1e-12)
+    assert 0.2 < report["bleu"] < report["chrf"] < 0.9 and report["copied"] == pytest.approx(2 / 3, abs=0.05)
 
 
 @pytest.mark.parametrize(
