@@ -45,7 +45,7 @@ def test_a_file_that_holds_no_task_is_one_sentence(write, text, sentence):
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["intent", "slots.yaml", "", "none.py", "a\nb.py"])
+@pytest.mark.parametrize("name", ["intent", "slots.yaml", "", "none.py", "a\nb.py", "x" * 5000 + ".py", "a\0b.py"])
 def test_a_name_that_is_no_task_is_one_sentence(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:

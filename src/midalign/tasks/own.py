@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 import traceback
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from midalign.texts import place_of
 def read_task(path):
     """The subclass of `Task` that a Python file holds. Runs the file. Raises InputError."""
     name = place_of(path)
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # False, too, for what can be no path
         raise InputError(f"task {name} is no file here; name one that holds a subclass of midalign.tasks.base.Task.")
     spec = importlib.util.spec_from_file_location(f"midalign_task_{Path(path).stem}", path)
     module = importlib.util.module_from_spec(spec)
