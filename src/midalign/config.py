@@ -3,12 +3,14 @@
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from numbers import Integral, Real
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import torch
 from trl import SFTConfig
 
 from midalign.errors import InputError
+from midalign.texts import quoted
 
 
 @dataclass
@@ -182,6 +184,7 @@ class MidAlignConfig(SFTConfig):
     )
 
     def __post_init__(self):
+        _require_kinds(self)
         if self.eval_steps == 0:  # transformers would take logging_steps without a word
             raise InputError("eval_steps=0; set it to 1 or more, or eval_strategy to no.")
         metric = self.metric_for_best_model
@@ -200,6 +203,27 @@ class MidAlignConfig(SFTConfig):
             self.bf16 = not (self.fp16 or on_cpu) and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         self.dataloader_pin_memory = self.dataloader_pin_memory and torch.cuda.is_available()
         super().__post_init__()
+
+
+KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"), float: (Real, "a number")}
+
+
+def _require_kinds(config):
+    """Raises InputError for a value that its key does not take, as the parser of a recipe does before it comes here."""
+    hints = get_type_hints(MidAlignConfig)
+    for key in MidAlignConfig.__annotations__:
+        value, kind = getattr(config, key), hints[key]
+        found = quoted(value) if isinstance(value, str) else value
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise InputError(f"{key}: found {found}; choose from {', '.join(get_args(kind))}.")
+            continue
+        kind, *optional = get_args(kind) or (kind,)
+        if optional and value is None:
+            continue
+        taken, what = KINDS[kind]
+        if not isinstance(value, taken) or isinstance(value, bool) != (kind is bool):
+            raise InputError(f"{key}: found {found}; give it {what}.")
 
 
 def resolve_layer(align_layer, depth=None):

@@ -47,7 +47,15 @@ COMMON = {
 def make(make_model, tokenizer, tmp_path):
     """make(argument=..., **settings of MidAlignConfig) -> a MidAlignTrainer with the rows and pairs of this file."""
     arguments = ("model", "args", "train_dataset", "eval_dataset", "pairs", "eval_pairs", "processing_class")
-    arguments += ("peft_config", "callbacks", "align_pivot", "on_bad_row", "formatting_func", "quantization_config")
+    arguments += (
+        "peft_config",
+        "callbacks",
+        "align_pivot",
+        "on_bad_row",
+        "formatting_func",
+        "quantization_config",
+        "tokenizer",
+    )
 
     def trainer(**given):
         own = {key: given.pop(key) for key in arguments if key in given}
@@ -340,10 +348,40 @@ REFUSED = {
         "model_init_kwargs has device_map",
     ),
     "model_init_kwargs of a model": ({"model_init_kwargs": {"dtype": "auto"}}, "model_init_kwargs is for a model that"),
+    "tokenizer": ({"tokenizer": object()}, "tokenizer cannot be given: it is called processing_class"),
+    "peft_config": ({"peft_config": {"r": 4}}, "peft_config is of type dict; give a configuration such as LoraConfig"),
+    "a schedule that is none": (
+        {"align_schedule": "both"},
+        "align_schedule: found 'both'; choose from joint, alternate, sft, align_only",
+    ),
+    "a loss that is none": ({"align_loss": "nce"}, "align_loss: found 'nce'; choose from infonce, mse, cka"),
+    "a number in quotes": ({"align_layer": "2"}, "align_layer: found '2'; give it a number"),
+    "a part of a pair": ({"align_batch_size": 4.0}, "align_batch_size: found 4.0; give it a whole number"),
+    "nothing for a number": ({"align_weight": None}, "align_weight: found None; give it a number"),
+    "a truth for a number": ({"align_weight": True}, "align_weight: found True; give it a number"),
+    "a number for a truth": ({"align_center": 1}, "align_center: found 1; give it true or false"),
     "formatting_func": ({"formatting_func": str}, "formatting_func cannot be given: rows are chats"),
     "quantization_config": ({"quantization_config": object()}, "quantization_config cannot be given: load the model"),
     "on_bad_row": ({"on_bad_row": "ignore"}, "on_bad_row='ignore'; set it to error or skip"),
 }
+
+
+def test_a_model_without_an_lm_head_is_refused(make, make_model):
+    with pytest.raises(InputError, match=r"^model is of type LlamaModel, without an LM head; load it as a causal LM"):
+        make(model=make_model().model)
+
+
+def test_alignment_alone_needs_no_rows(make):
+    trainer = make(train_dataset=None, align_schedule="align_only")
+    trainer.train()
+    assert trainer.state.global_step == 2 and "loss/task" not in trainer.state.log_history[0]
+
+
+def test_a_tokenizer_without_a_chat_template_is_refused(make, tokenizer):
+    bare = copy.deepcopy(tokenizer)
+    bare.chat_template = None
+    with pytest.raises(InputError, match=r"^processing_class has no chat template"):
+        make(processing_class=bare)
 
 
 @pytest.mark.parametrize("given, sentence", REFUSED.values(), ids=REFUSED)

@@ -42,3 +42,13 @@ def balance_loss(routers, config, copies):
             f"router_aux_loss_coef is set, but {config.model_type} does not tell what its routers say; delete it."
         )
     return load_balancing_loss_func(routers, routers[0].size(-1), config.num_experts_per_tok, copies)
+
+
+def take_over_balance(trainer):
+    """The weight of the loss that balances experts, 0 without one; from now on `trainer` adds it, not SFTTrainer."""
+    weight = trainer.router_aux_loss_coef if trainer.aux_loss_enabled else 0.0
+    trainer.aux_loss_enabled = False
+    config = trainer.model.config.get_text_config()
+    if hasattr(config, "output_router_logits"):
+        config.output_router_logits = False
+    return weight

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from datasets import Dataset, concatenate_datasets
-from peft import LoraConfig, PeftModel, PromptLearningConfig
+from peft import LoraConfig, PeftConfig, PeftModel, PromptLearningConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from trl import ModelConfig
 
 from midalign.compatibility import engine_of, require_compatible
 from midalign.config import DataConfig, MidAlignConfig, resolve_layer
 from midalign.data.checks import Sieve
-from midalign.data.given import is_tokenised, listed, pair_streams, task_stream
+from midalign.data.given import TOKENS, is_tokenised, listed, pair_streams, task_stream
 from midalign.data.templates import chat_record, fit
 from midalign.data.tokens import require_embedded
 from midalign.errors import InputError
@@ -36,6 +36,7 @@ TAKEN = {
     "formatting_func": "rows are chats; make them prompt and completion before",
     "compute_loss_func": "the loss is the method",
     "quantization_config": "load the model with it and give the model",
+    "tokenizer": "it is called processing_class",
 }
 
 
@@ -80,6 +81,8 @@ def begin(
     tokenizer = _tokenizer(tokenizer, model, named, _day(args.output_dir))
     sieve = Sieve(on_bad_row)
     with args.main_process_first(desc="tokenisation"):
+        if train_dataset is None and args.align_schedule == "align_only":  # SFTTrainer wants a row, which nobody reads
+            train_dataset = Dataset.from_dict({key: [[tokenizer.pad_token_id]] for key in TOKENS})
         task = task_stream("train_dataset", train_dataset, tokenizer, args, sieve)
         held_out_task = _held_out_task(eval_dataset, tokenizer, args, sieve)
         streams = pair_streams(pairs, eval_pairs, align_pivot, tokenizer, args, sieve)
@@ -123,6 +126,10 @@ def _arguments(args, model):
 def _named(model, args, peft_config):
     """(ModelConfig, the model's own configuration) of a model or of the name of one. Raises InputError."""
     adapter = {}
+    if not isinstance(peft_config, (PeftConfig, type(None))):
+        raise InputError(
+            f"peft_config is of type {type(peft_config).__name__}; give a configuration such as LoraConfig."
+        )
     if isinstance(peft_config, PromptLearningConfig):
         raise InputError(
             f"peft_config is of type {type(peft_config).__name__}, whose tokens before each text the early exit does "
@@ -158,6 +165,8 @@ def _named(model, args, peft_config):
         raise InputError(
             f"model is of type {type(model).__name__}; give a name, a folder or a model of transformers or peft."
         )
+    if model.get_output_embeddings() is None:
+        raise InputError(f"model is of type {type(model).__name__}, without an LM head; load it as a causal LM.")
     if init:
         raise InputError("model_init_kwargs is for a model that is given by name, found a loaded one; delete it.")
     adapter |= {f"load_in_{bits}bit": getattr(model, f"is_loaded_in_{bits}bit", False) for bits in (4, 8)}
@@ -188,6 +197,7 @@ def _tokenizer(tokenizer, model, named, day):
         return load_tokenizer(named.model_name_or_path, named.model_revision, day=day)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise InputError(f"processing_class is of type {type(tokenizer).__name__}; give the model's tokenizer.")
+    tokenizer.name_or_path = tokenizer.name_or_path or "processing_class"  # for what is said of it
     fit(tokenizer, day=day)
     return tokenizer
 

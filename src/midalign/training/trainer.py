@@ -27,7 +27,7 @@ from midalign.training.engines import (
     start_from_zero_gradients,
 )
 from midalign.training.exactness import ExactAtStart
-from midalign.training.experts import balance_loss, routers_of
+from midalign.training.experts import balance_loss, routers_of, take_over_balance
 from midalign.training.forward import block_mask, pooled_pairs
 from midalign.training.from_python import FromPython, Given, begin
 from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
@@ -115,7 +115,7 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         if args.align_schedule != "sft":
             require_early_exit(decoder_of(self.model))
-        self._balance = self._take_over_balance()
+        self._balance = take_over_balance(self)
         self.share_prefix, pack_pairs = self._fast_paths()
         if self.share_prefix:
             hidden_size = decoder_of(self.model).config.hidden_size
@@ -131,15 +131,6 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
         self._watch = Watch(self._candidates, args.align_loss == "infonce")
         self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
         self._hint_given = False
-
-    def _take_over_balance(self):
-        """The weight of the loss that balances experts, 0 without one; from now on it is ours to add (`experts`)."""
-        weight = self.router_aux_loss_coef if self.aux_loss_enabled else 0.0
-        self.aux_loss_enabled = False
-        config = self.model.config.get_text_config()
-        if hasattr(config, "output_router_logits"):
-            config.output_router_logits = False
-        return weight
 
     def _fast_paths(self):
         """Whether share_prefix and pack_pairs are on, said in the log with the reason where they are not."""
