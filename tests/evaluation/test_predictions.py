@@ -73,7 +73,7 @@ BAD = [
     ("p.json.gz", gzip.compress(b"[]"), "has 0 answers for 9 rows"),
     ("p.txt", b'[{"id": "1", "prediction": "a", "prediction": "b"}]', "p.txt has prediction twice in one object"),
     ("p.json", b'[\n{"id": "1", "prediction": "a", "id": "2"}\n]', "p.json has id twice in one object"),
-    ("p.txt", b'{"prediction": "a", "prediction": "b"}\n' * 9, "p.txt has prediction twice in one object"),
+    ("p.txt", b'{"prediction": "a", "prediction": "b"}\n' * 9, "p.txt line 1 has prediction twice in one object"),
     ("p.txt", "time: x\n".encode("utf-16-le") * 9, "is UTF-16, as PowerShell writes it, or no text"),
     ("p.txt", "time: x\n".encode("utf-16-be") * 9, "is UTF-16, as PowerShell writes it, or no text"),
     ("p.txt", "time: x\n".encode("utf-16") * 9, "is UTF-16, as PowerShell writes it, or no text; save it as UTF-8"),
@@ -92,7 +92,22 @@ def test_what_cannot_be_read_is_refused_by_name(name, content, message, tmp_path
     assert name in text and message in text and text.isprintable() and len(text) < 500
 
 
-@pytest.mark.parametrize("text", ["time: x", "[time : x]", "[", "{", '"x"', "17", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "time: x",
+        "[time : x]",
+        "[",
+        "{",
+        '"x"',
+        "17",
+        "",
+        '{"PER": ["Al"]}',
+        '["Al"]',
+        '{"PER": 1, "PER": 2}',
+        '[{"type": "PER"}]',
+    ],
+)
 def test_an_answer_that_only_looks_like_json_is_a_plain_line(text, tmp_path):
     (tmp_path / "p.txt").write_text(text + "\n")
     assert not is_json(tmp_path / "p.txt")

@@ -1,12 +1,14 @@
 """Files of generated answers: JSON objects, one a line or in an array, or plain lines from elsewhere."""
 
 import codecs
+import json
 from pathlib import Path
 
 from midalign.errors import InputError
 from midalign.files import TwiceError, objects, parsed, whole
 from midalign.texts import place_of, quoted, shown
 
+MARKS = ("prediction", "filtered_resps", "id")  # what a line with an answer has, and an answer in JSON has not
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
 
 
@@ -81,16 +83,25 @@ def _require_rows(path, answered, rows, asked):
 def is_json(path):
     """Whether a file holds JSON, one object a line or one array, and not plain lines. Raises InputError.
 
-    By its name, by its first line that is not blank, or by any line that is such an object: a file in which some are
-    is not to be read as plain lines because of the others.
+    By its name, or by any object in it with one of `MARKS`: a file in which some are is not to be read as plain lines
+    because of the others. Other objects may be answers, of a task that answers in JSON.
     """
-    if Path(path).name.removesuffix(".gz").endswith((".jsonl", ".json", ".parquet")) or _array(path) is not None:
+    if Path(path).name.removesuffix(".gz").endswith((".jsonl", ".json", ".parquet")):
         return True
-    lines = [line for line in read_text(path).split("\n") if line.strip()]
-    found = (_parsed(path, line) for line in lines if line.lstrip().startswith("{"))
-    return any("prediction" in line or "filtered_resps" in line for line in found if isinstance(line, dict)) or (
-        bool(lines) and isinstance(_parsed(path, lines[0]), dict)
-    )
+    text = read_text(path)
+    items = _value(text) if text.lstrip().startswith("[") else None
+    if items == []:
+        return True
+    if not isinstance(items, list):
+        items = [_value(line) for line in text.split("\n") if line.lstrip().startswith("{")]
+    return any(isinstance(own, dict) and not own.keys().isdisjoint(MARKS) for own in items)
+
+
+def _value(text):
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _objects(path):

@@ -31,7 +31,7 @@ def score_locales(task, model, tokenizer, rows_by_locale):
 
 def group_of(task, locale, task_languages, aligned_languages):
     """How a locale took part in training.   aligned_languages: as `languages.language_of` names them."""
-    if locale in task_languages:
+    if task.labelled(locale, task_languages):
         return GROUPS[0]
     return GROUPS[1] if task.spoken(locale) & set(aligned_languages) else GROUPS[2]
 

@@ -115,6 +115,10 @@ class Task:
         """The languages that rows of a language are in, as `languages.language_of` names them: set."""
         return {language_of(language)}
 
+    def labelled(self, language, languages):
+        """Whether a language is one of those that had labels."""
+        return language in languages
+
     def find(self, source, language, partition, revision):
         """Where rows are: what `sources.find` gives. Raises InputError."""
         return sources.find(source, language, partition, revision, self.fields)

@@ -9,6 +9,7 @@ import pytest
 from midalign.data.checks import Sieve
 from midalign.data.reading import task_rows, texts_of_tests
 from midalign.errors import InputError
+from midalign.evaluation.transfer import group_of
 from midalign.tasks import find_task
 from midalign.tasks.entities.prompts import PROMPTS
 from midalign.tasks.entities.task import Entities
@@ -233,3 +234,26 @@ def test_languages_are_tags_or_treebanks_and_the_demo_has_no_entities():
         TASK.language("Portuguese", "x")
     with pytest.raises(InputError, match="task_data demo has no entities"):
         task_rows(TASK, "demo", "en-US", "test", None)
+
+
+@pytest.mark.parametrize(("name", "group"), [
+    ("en", "supervised"), ("en-GB", "supervised"), ("en_pud", "supervised"), ("tl_trg", "aligned"), ("fil", "aligned"),
+    ("zh_gsd", "never aligned"), ("zh_gsdsimp", "aligned"), ("sr_set", "never aligned"), ("da", "never aligned"),
+])  # fmt: skip
+def test_a_language_is_supervised_whichever_of_its_treebanks_had_labels(name, group):
+    assert group_of(TASK, name, ["en_ewt"], {"tl", "zh", "sr"}) == group
+
+
+def test_the_command_line_scores_answers_to_a_treebank(midalign, write_treebank, tmp_path):
+    folder = write_treebank("hr_set", "test", [[("Anna", "B-PER")], [("a", "O")], [("Rio", "B-LOC"), ("UN", "B-ORG")]])
+    file = tmp_path / "answers.txt"
+    file.write_text('{"PER": ["Anna"], "LOC": [], "ORG": []}\n{"PER": []}\n[{"type": "LOC", "text": "UN"}]\n')
+    code, out, err = midalign("score", file, "--task", "entities", "--data", folder, "--locale", "hr", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert (report["f1"], report["found"], report["malformed"]) == (0.4, 0.8, 0)  # 2 / (2 + 1 + 2), 4 / (4 + 1)
+    assert report["mended"] == {"nested": 1, "no object": 1, "type missing": 1}
+    code, out, _ = midalign("score", file, "--task", "entities", "--data", folder, "--locale", "hr")
+    assert code == 0 and "valid_json" in out and "33.33 %" in out
+    code, _, err = midalign("score", file, "--task", "entities", "--data", folder, "--locale", "de")
+    assert (code, "has no treebank of de; use any of hr_set." in err) == (2, True)

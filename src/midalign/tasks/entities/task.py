@@ -112,6 +112,9 @@ class Entities(Task):
     def spoken(self, language):
         return treebanks.languages_of(language)
 
+    def labelled(self, language, languages):
+        return any(self.spoken(language) & self.spoken(other) for other in languages)
+
     def find(self, source, language, partition, revision):
         if source == "demo":
             raise InputError("task_data demo has no entities; name a folder of Universal NER's treebanks or a hub set.")
