@@ -41,7 +41,7 @@ def scored_texts(task, data, sieve):
     Raises InputError where test rows are there and cannot be read.
     """
     texts = set()
-    for locale in {*(data.score_languages or ()), *data.task_languages}:
+    for locale in dict.fromkeys((*data.task_languages, *(data.score_languages or ()))):
         try:
             texts |= texts_of_tests(task, data.task_data, locale, data.task_revision, sieve)
         except NoSplitError:  # no test rows beside these training rows

@@ -44,7 +44,7 @@ def _files(source, pivot, revision):
     if colon and os.path.lexists(front):
         if not front.endswith(TABLES) or not (tags := two_tags(back, pivot)):
             raise InputError(
-                f"align_data {shown(source, 1000)}: {shown(front, 1000)} is here, so {shown(back)} must be the "
+                f"{shown(source, 1000)}: {shown(front, 1000)} is here, so {shown(back)} must be the "
                 f"languages of the columns of a TSV or CSV file, such as xx-{pivot}; name a file or folder as it is."
             )
         return [(table, Path(front), tags, pivot)]
@@ -57,14 +57,12 @@ def _folder(folder, pivot):
     try:
         found = {file: _list(file, pivot) for file in folder.iterdir() if file.name.endswith(LISTS)}
     except OSError as error:
-        raise InputError(
-            f"align_data {shown(str(folder), 1000)}: {error.strerror}; name a folder that can be read."
-        ) from error
+        raise InputError(f"{place_of(folder)}: {error.strerror}; name a folder that can be read.") from error
     for stem, halves in _moses_files(folder).items():
         found[folder / stem] = _both(folder, stem, halves, pivot)
     if not found:
         raise InputError(
-            f"align_data {shown(str(folder), 1000)} has no file ending in {', '.join(LISTS)}, nor two that differ in "
+            f"{place_of(folder)} has no file ending in {', '.join(LISTS)}, nor two that differ in "
             f"their last part, a language, as corpus.xx and corpus.{pivot} do; name one that does."
         )
     return [found[file] for file in sorted(found)]
@@ -108,7 +106,7 @@ def _both(folder, stem, halves, pivot):
     if len(order) != 2 or any(len(files) > 1 for files in halves.values()):
         raise InputError(
             f"{place_of(folder)} has {names}, but it takes two files that differ in the language behind {shown(stem)}; "
-            f"add what is missing, or name in align_data the one that is meant and not {pivot}."
+            f"add what is missing, or name the one that is meant and not {pivot}."
         )
     return moses, *(halves[language][0] for language in order), tuple(order)
 

@@ -156,11 +156,22 @@ def test_the_hub_is_read_in_the_configuration_of_the_direction_whichever_way_it_
 
 
 @pytest.mark.parametrize(
-    "name", ["en", "en-US", "english-german", "en-en", "en-en-GB", "xx-en", "zh-tw-en", "-", "", "de_en"]
+    "name", ["deutsch", "english-german", "en-DE-de-AT-en", "en-en-GB", "xx-en", "zh-tw-en", "-", "", "de_en"]
 )
 def test_what_is_no_direction_is_refused(name, tmp_path):
-    with pytest.raises(InputError, match="is no direction; name two languages, as in en-de or en-pt-BR"):
+    with pytest.raises(InputError, match="no direction; name two languages, as in en-de or en-pt-BR"):
         rows(tmp_path, name)
+
+
+def test_a_language_alone_is_no_direction(tmp_path):
+    with pytest.raises(InputError, match="de is one language and no direction; name two languages, as in en-de"):
+        rows(tmp_path, "de")
+
+
+def test_an_empty_folder_of_a_partition_is_named_by_its_path(tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(InputError, match=rf"^{tmp_path}/train has no file ending in \.jsonl"):
+        rows(tmp_path, "de-en")
 
 
 def test_languages_of_a_command_may_be_directions_or_single():
@@ -250,5 +261,12 @@ def test_a_row_that_is_none_is_named(line, problem, tmp_path):
 
 def test_a_direction_that_is_not_there_is_said(tmp_path):
     jsonl(tmp_path / "train.jsonl", PAIRS)
-    with pytest.raises(InputError, match="has no row with partition train"):
+    with pytest.raises(NoSplitError, match="has no train rows of cy-en; add some or name another direction"):
         rows(tmp_path, "cy-en")
+
+
+def test_a_direction_may_be_trained_without_test_rows_of_its_own(tmp_path):
+    jsonl(tmp_path / "train.jsonl", PAIRS)
+    jsonl(tmp_path / "test.jsonl", [("Y tŷ", "The House")], ("cy", "en"))
+    data = DataConfig(task="translation", task_data=str(tmp_path), task_languages=["de-en"], score_languages=["en-cy"])
+    assert scored_texts(TASK, data, Sieve()) == {"ytŷ", "thehouse"}

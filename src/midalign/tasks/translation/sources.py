@@ -26,8 +26,8 @@ def find(source, direction, tags, partition, revision):
     """
     languages = tuple(map(language_of, tags))
     if source == "demo":
-        return _rows(_demo(languages, partition), direction, languages, partition), f"demo, {direction},", True
-    if not _is_local(source):
+        found, where = _demo(languages, partition), f"demo, {direction},"
+    elif not _is_local(source):
         found, where = _hub(source, tags, partition, revision), f"{source}, split {partition},"
     else:
         own = {name: _files(Path(source), name, tags) for name in PARTITIONS}
@@ -38,7 +38,10 @@ def find(source, direction, tags, partition, revision):
                 f"the {partition} rows of {direction}."
             )
         found, where = pair_records(files, _pivot(languages), revision), place_of(source)
-    return _rows(found, direction, languages, partition), where, True
+    rows = list(_rows(found, direction, languages, partition))
+    if not rows:
+        raise NoSplitError(f"{where} has no {partition} rows of {direction}; add some or name another direction.")
+    return rows, where, True
 
 
 def _pivot(languages):

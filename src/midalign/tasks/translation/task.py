@@ -72,7 +72,8 @@ class Translation(Task):
         """The tags of a direction, (source, target), as they are written. Raises InputError."""
         found = _tags(name)
         if not found:
-            raise InputError(f"{shown(name)} is no direction; name two languages, as in en-de or en-pt-BR.")
+            what = "one language and no direction" if language_of(name) else "no direction"
+            raise InputError(f"{shown(name)} is {what}; name two languages, as in en-de or en-pt-BR.")
         return found
 
     def language(self, name, source):
