@@ -51,7 +51,17 @@ def test_figures_and_signatures_are_those_of_sacrebleus_command_line(tmp_path):
 
 @pytest.mark.parametrize(
     ("language", "tokenizer"),
-    [("en", "13a"), ("cy", "13a"), ("zh", "zh"), ("zh-Hant", "zh"), ("ja", "char"), ("ko", "char"), ("th", "char")],
+    [
+        ("en", "13a"),
+        ("cy", "13a"),
+        ("zh", "zh"),
+        ("zh-Hant", "zh"),
+        ("ja", "char"),
+        ("kor", "char"),
+        ("th", "char"),
+        ("cmn-Hant-TW", "zh"),
+        ("jpn", "char"),
+    ],
 )
 def test_every_target_language_is_cut_by_what_its_signature_names(language, tokenizer):
     assert f"tok:{tokenizer}|" in figures.signature("bleu", language)
@@ -104,6 +114,16 @@ def test_many_sums_at_once_give_the_figures_of_each():
         sums = rows[:, None] + rows[None]  # (4, 4, C)
         assert share(sums).shape == (4, 4)
         assert share(sums)[0, 3] == share(rows[0] + rows[3])
+
+
+def test_a_line_break_is_a_space_as_in_a_file_of_one_segment_a_line():
+    for text in ("well-\nknown to all", "well- \r\n known to all", "well-\u2028known to\tall "):
+        assert figures.counts("bleu", "en", text, "well- known to all")[2:6] == [
+            4,
+            3,
+            2,
+            1,
+        ]  # 13a would join the halves
 
 
 def test_an_empty_answer_counts_as_one_without_any_words():

@@ -259,6 +259,13 @@ def test_a_row_that_is_none_is_named(line, problem, tmp_path):
     assert problem in str(error.value) and "train.jsonl line 1" in str(error.value)
 
 
+@pytest.mark.parametrize("source", ["a" * 5000, "x/" * 3000, "a:" + "b" * 300, "."])
+def test_a_source_that_no_disk_and_no_hub_has_is_one_sentence(source, hub):
+    with pytest.raises(InputError) as error:
+        rows(source, "cy-en")
+    assert "\n" not in str(error.value)
+
+
 def test_a_direction_that_is_not_there_is_said(tmp_path):
     jsonl(tmp_path / "train.jsonl", PAIRS)
     with pytest.raises(NoSplitError, match="has no train rows of cy-en; add some or name another direction"):

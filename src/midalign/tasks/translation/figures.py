@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from midalign.languages import primary_of
+from midalign.languages import language_of, primary_of
 from midalign.texts import squeeze
 
 ORDERS = 4  # of BLEU
@@ -20,8 +20,8 @@ TOKENIZERS = dict.fromkeys(("zh", "yue", "wuu"), "zh") | dict.fromkeys("ja ko th
 
 
 def tokenizer_of(language):
-    """sacrebleu's name of what cuts a target language into the words of BLEU."""
-    return TOKENIZERS.get(primary_of(language), "13a")
+    """sacrebleu's name of what cuts a target language, any tag of it, into the words of BLEU."""
+    return TOKENIZERS.get(primary_of(language_of(language)), "13a")
 
 
 @functools.cache

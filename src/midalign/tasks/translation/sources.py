@@ -50,10 +50,13 @@ def _pivot(languages):
 
 
 def _is_local(source):
-    path, front = Path(source), source.rpartition(":")[0]
+    front, (folder, name) = source.rpartition(":")[0], os.path.split(source)
     if os.path.lexists(source) or (front and os.path.lexists(front)):
         return True
-    return path.parent.is_dir() and any(file.name.startswith(f"{path.name}.") for file in path.parent.iterdir())
+    try:
+        return any(file.startswith(f"{name}.") for file in os.listdir(folder or "."))
+    except OSError:  # there is none
+        return False
 
 
 def _files(folder, partition, tags):
@@ -63,8 +66,8 @@ def _files(folder, partition, tags):
     languages = tuple(map(language_of, tags))
     beside = next(language for language in languages if language != _pivot(languages))
     found = []
-    for place in filter(Path.is_dir, (folder / "-".join(tags), folder / "-".join(reversed(tags)), folder)):
-        if (place / partition).is_dir():
+    for place in filter(os.path.isdir, (folder / "-".join(tags), folder / "-".join(reversed(tags)), folder)):
+        if os.path.isdir(place / partition):
             found.append(str(place / partition))
         for file in sorted(place.glob(f"{partition}.*")):
             suffix = file.name.removesuffix(".gz").rpartition(".")[2]
