@@ -196,6 +196,18 @@ def test_sft_and_align_of_one_model_differ_only_in_alignment_keys_and_output(pat
     assert {key for key in keys if not key.startswith("align_")} <= MAY_DIFFER
 
 
+@pytest.mark.parametrize(
+    "path", [p for p in RECIPES if p.name.startswith("translate_")], ids=lambda p: "/".join(p.parts[-2:])
+)
+def test_translate_learns_the_pairs_that_align_aligns_and_differs_from_sft_in_nothing_else(path):
+    beside = [path.with_name(path.name.replace("translate_", f"{kind}_")) for kind in ("sft", "align")]
+    translate, sft, align = (yaml.safe_load(p.read_text()) for p in (path, *beside))
+    assert {key for key in translate if translate[key] != sft.get(key)} == {"task_languages", "output_dir"}
+    pairs = [direction for x in align["align_languages"] for direction in (f"{x}-en", f"en-{x}")]
+    assert sorted(translate["task_languages"]) == sorted(sft["task_languages"] + pairs)
+    assert align["align_data"] == [f"{translate['task_data']}/train"]
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.parts[-2:]))
 def test_a_recipe_starts_with_its_own_command(path):
     first = path.read_text().splitlines()[0]

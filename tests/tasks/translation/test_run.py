@@ -31,7 +31,10 @@ def test_a_run_learns_both_ways_aligns_and_scores_each_direction(recipe, tmp_pat
     ("argv", "message"),
     [
         (["--task", "translation"], "en-US is one language and no direction; name two languages"),
-        ([*TRANSLATE, "--task_data", "{folder}"], "has neither a folder train nor files train.*; add one with"),
+        (
+            [*TRANSLATE, "--task_data", "{folder}"],
+            "has neither a folder train nor a file such as train.jsonl; add one with",
+        ),
         ([*TRANSLATE, "--task_languages", "de-cy"], "locale cy is not in the demo corpus"),
         ([*TRANSLATE, "--task_data", "{folder}/pairs.tmx"], "pairs.tmx"),
     ],

@@ -53,6 +53,7 @@ LAYOUTS = {
     "turned in the file": lambda at: jsonl(at / "train" / "x.jsonl", [pair[::-1] for pair in PAIRS], ("en", "de")),
     "a file of each partition": lambda at: jsonl(at / "train.jsonl", PAIRS),
     "a file of each partition and pair": lambda at: tsv(at / "train.de-en.tsv", PAIRS),
+    "the partition last": lambda at: tsv(at / "news.de-en.train.tsv", PAIRS),
     "two Moses files": lambda at: moses(at / "train", PAIRS),
     "a folder of the direction": lambda at: tsv(at / "de-en" / "train.de-en.tsv", PAIRS),
     "a folder of the other direction": lambda at: jsonl(at / "en-de" / "train" / "x.jsonl", PAIRS),
@@ -83,7 +84,9 @@ def test_files_in_more_than_two_languages_are_read_two_at_a_time(tmp_path):
 def test_pairs_without_partitions_are_training_rows(alone, tmp_path):
     tsv(tmp_path / "pairs" / "de-en.tsv", PAIRS)
     assert both(rows(tmp_path / alone, "de-en")) == PAIRS
-    with pytest.raises(NoSplitError, match=r"neither a folder test nor files test\.\*; add one with the test rows of"):
+    with pytest.raises(
+        NoSplitError, match=r"neither a folder test nor a file such as test\.jsonl; add one with the test rows"
+    ):
         rows(tmp_path / alone, "de-en", "test")
 
 

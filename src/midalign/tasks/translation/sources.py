@@ -20,9 +20,9 @@ LANGUAGES = ("source_lang", "target_lang")
 def find(source, direction, tags, partition, revision):
     """What `tasks.sources.find` gives, each record a row of the direction.
 
-    source: `demo`; a folder with a folder or files of pairs for each partition, also below a folder of the direction's
-    name (en-de or de-en); other pairs, which are training rows; or a hub data set, its configuration after a colon,
-    else the direction's name.   direction: its name.   tags: of its source and its target.
+    source: `demo`; a folder with a folder for each partition, or files with its name between dots, also below a folder
+    of the direction's name (en-de or de-en); other pairs, which are training rows; or a hub data set, its configuration
+    after a colon, else the direction's name.   direction: its name.   tags: of its source and its target.
     """
     languages = tuple(map(language_of, tags))
     if source == "demo":
@@ -34,8 +34,8 @@ def find(source, direction, tags, partition, revision):
         files = own[partition] or ([source] if partition == "train" and not any(own.values()) else [])
         if not files:
             raise NoSplitError(
-                f"task_data {place_of(source)} has neither a folder {partition} nor files {partition}.*; add one with "
-                f"the {partition} rows of {direction}."
+                f"task_data {place_of(source)} has neither a folder {partition} nor a file such as {partition}.jsonl; "
+                f"add one with the {partition} rows of {direction}."
             )
         found, where = pair_records(files, _pivot(languages), revision), place_of(source)
     rows = list(_rows(found, direction, languages, partition))
@@ -69,9 +69,9 @@ def _files(folder, partition, tags):
     for place in filter(os.path.isdir, (folder / "-".join(tags), folder / "-".join(reversed(tags)), folder)):
         if os.path.isdir(place / partition):
             found.append(str(place / partition))
-        for file in sorted(place.glob(f"{partition}.*")):
-            suffix = file.name.removesuffix(".gz").rpartition(".")[2]
-            if file.name.endswith(LISTS) or language_of(tag_of(suffix)) == beside:
+        for file in sorted(place.glob("*")):
+            *parts, suffix = file.name.removesuffix(".gz").split(".")
+            if partition in parts and (file.name.endswith(LISTS) or language_of(tag_of(suffix)) == beside):
                 found.append(str(file))
     return found
 

@@ -64,8 +64,8 @@ class Translation(Task):
     def explained(self):
         chrf, bleu = (figures.signature(name, "en") for name in ("chrf", "bleu"))
         return (
-            f"chrF++ and BLEU are sacrebleu's, {chrf} and {bleu}, BLEU with tok:zh into Chinese and tok:char into "
-            "Japanese, Korean and languages written without spaces"
+            f"scores are sacrebleu's, chrF++ {chrf} and BLEU {bleu}, into Chinese tok:zh, into Japanese, Korean and "
+            "languages written without spaces tok:char"
         )
 
     def direction(self, name):
