@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from midalign.demo import corpus
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("src/**/*.md")])
+PAGES = sorted(page for top in ("", "recipes/**/", "src/**/", "upstream/**/") for page in ROOT.glob(f"{top}*.md"))
 POINTING = [*PAGES, *ROOT.glob("recipes/**/*.yaml"), *ROOT.glob("accelerate_configs/*"), *ROOT.glob("src/**/*.py")]
 SNIPPETS = [
     pytest.param(code, id=f"{file.relative_to(ROOT)}-{number}")

@@ -17,7 +17,7 @@ from midalign.shipped import FOLDERS
 
 ROOT = Path(__file__).parents[1]
 TOP = "MANIFEST.in README.md LICENSE CONTRIBUTING.md SECURITY.md CITATION.cff pyproject.toml setup.cfg setup.py".split()
-TREES = ("src", "tests", ".github", *FOLDERS)
+TREES = ("src", "tests", "upstream", ".github", *FOLDERS)
 JUNK = ("__pycache__", "*.egg-info")
 
 
