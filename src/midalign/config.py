@@ -20,8 +20,8 @@ class DataConfig:
     task: str = field(
         default="slots",
         metadata={
-            "help": "What is learned: slots, intents, translation, entities, or the path of a file with a task of your "
-            "own."
+            "help": "What is learned: slots, intents, translation, entities, chat, or the path of a file with a task "
+            "of your own."
         },
     )
     task_instruction: str | None = field(
@@ -32,6 +32,17 @@ class DataConfig:
         metadata={
             "help": "slots: the names that rows may have, or `any`; MASSIVE's 55 when unset. Where set, a language has "
             "any BCP 47 tag, and rows need no id, locale and partition."
+        },
+    )
+    task_loss_on: Literal["last", "all"] | None = field(
+        default=None,
+        metadata={"help": "chat: the loss is on the last answer, or on all turns of the assistant; last when unset."},
+    )
+    task_language_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "chat: the column that says the language of a row; language or locale when unset, where no folder "
+            "says it."
         },
     )
     task_data: str | None = field(

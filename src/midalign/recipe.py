@@ -15,7 +15,7 @@ from midalign.errors import InputError
 from midalign.limits import check
 from midalign.recipe_file import read_yaml
 from midalign.shipped import recipe_path
-from midalign.texts import quoted, shown, squeeze
+from midalign.texts import NO_TEXT, quoted, shown, squeeze
 
 HOLDERS = (DataConfig, MidAlignConfig, ModelConfig)
 # Keys of SFTConfig that our data path would ignore or that would change the experiment behind its back.
@@ -54,7 +54,6 @@ REFUSED = {
 
 # 010 is 8 in YAML 1.1 and 10 elsewhere, 1:30 is 90; digits of other scripts are numbers to Python.
 AMBIGUOUS = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9_]+(:[0-9.]+)+|.*[^\x00-\x7f].*", re.DOTALL)
-NO_TEXT = re.compile("[\0\ud800-\udfff]")
 LONGEST = 200  # letters of a value that an error repeats
 
 

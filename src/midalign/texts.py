@@ -26,6 +26,7 @@ SECRETS = (
     (re.compile(r"([?&][\w-]*(?:token|key|secret|password|signature)=)[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
 )
+NO_TEXT = re.compile("[\0\ud800-\udfff]")  # a NUL, and half a surrogate pair
 MARKS = re.compile(r"([\\`*\[\]|])")
 
 

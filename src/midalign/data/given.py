@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from datasets import Dataset
 
-from midalign.data.chats import example_of
 from midalign.data.pairs import hold_out, pairs_of
 from midalign.data.streams import chat_stream, fitted, pair_stream
 from midalign.errors import InputError
+from midalign.tasks.chat.rows import parse
 from midalign.texts import comparable, quoted, shown
 
 TOKENS = ["input_ids", "labels"]
@@ -20,7 +20,7 @@ def is_tokenised(rows):
 def task_stream(name, rows, tokenizer, args, sieve):
     """Rows as a Dataset with input_ids, labels and place.   sieve: takes the bad ones; the caller settles it.
 
-    rows: list of dicts or Dataset; of chats, see `data.chats`, or with input_ids and labels. Raises InputError.
+    rows: list of dicts or Dataset; of chats, see `tasks.chat.rows`, or with input_ids and labels. Raises InputError.
     """
     if is_tokenised(rows):
         if "labels" not in rows.column_names:
@@ -29,11 +29,11 @@ def task_stream(name, rows, tokenizer, args, sieve):
         return fitted(rows.select_columns(TOKENS), places, args.max_length, sieve)
     found, places = [], []
     for number, row in enumerate(listed(name, rows)):
-        example, problem = example_of(row)
+        chat, problem = parse(dict(row) if isinstance(row, Mapping) else row)
         if problem:
             sieve.leave_out(f"{name}[{number}]", problem)
         else:
-            found.append(example)
+            found.append({key: chat[key] for key in ("prompt", "completion", "tools")})
             places.append(f"{name}[{number}]")
     table = chat_stream(found, places, tokenizer, args.max_length, sieve, args.dataset_num_proc) if found else ()
     if not len(table):

@@ -86,13 +86,14 @@ def _unread(task, tokenizer, rows):
     return {text for text, own in zip(texts, ids, strict=True) if not own}
 
 
-def fitted(table, places, max_length, sieve):
-    """The tokenised rows that can be trained on, with their places."""
+def fitted(table, places, max_length, sieve, problems=None):
+    """The tokenised rows that can be trained on, with their places.   problems: of each, "" where it has none."""
     rows = [
         {"place": place, "length": len(ids), "trained": any(label != -100 for label in labels), "index": index}
         for index, (place, ids, labels) in enumerate(zip(places, table["input_ids"], table["labels"], strict=True))
     ]
-    kept = sieve.keep(rows, partial(fit_problem, max_length=max_length))
+    problems = problems or [""] * len(rows)
+    kept = sieve.keep(rows, lambda row: problems[row["index"]] or fit_problem(row, max_length))
     table = table.select([row["index"] for row in kept]) if len(kept) < len(rows) else table
     return table.add_column("place", [row["place"] for row in kept])
 
@@ -123,11 +124,12 @@ def _languages(tags):
 
 
 def chat_stream(examples, places, tokenizer, max_length, sieve, processes=None):
-    """Chats, {"prompt", "completion"} of messages, as a Dataset with input_ids, labels and place.
+    """Chats, examples as `tokens.example_ids` takes them, as a Dataset with input_ids, labels and place.
 
     places: of each.   sieve: takes those that cannot be trained on; the caller settles it.
     """
-    return fitted(prepared(tokenizer, examples, example_columns, processes), places, max_length, sieve)
+    table = prepared(tokenizer, examples, example_columns, processes)
+    return fitted(table.remove_columns("problem"), places, max_length, sieve, table["problem"])
 
 
 def pair_stream(pairs, tokenizer, max_length, sieve, processes=None):

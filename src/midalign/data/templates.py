@@ -32,7 +32,8 @@ DIRECTIVES = "aAbBcCdDeFgGhHIjklmMnpPrRStTuUVwWxXyYzZ"  # of strftime
 NO_THOUGHT = "{% set enable_thinking = false %}"
 IN_USER_TURN = (
     "{% set messages = ([{'role': 'user', 'content': messages[0]['content'] ~ '\n\n' ~ messages[1]['content']}] "
-    "+ messages[2:]) if messages | length > 1 and messages[0]['role'] == 'system' else messages %}"
+    "+ messages[2:]) if messages | length > 1 and messages[0]['role'] == 'system' and messages[1]['role'] == 'user' "
+    "else messages %}"
 )
 ASKS = "{% set midalign_asks = add_generation_prompt %}{% set add_generation_prompt = false %}"
 ENDS = "{{ eos_token if messages and messages[-1]['role'] == 'assistant' else '' }}"
@@ -83,7 +84,7 @@ def chat_record(tokenizer):
     {"instruction": "system message" or "user turn", "thinking": "off" or "not in the template", "date": ISO or None,
     "asks with": "its own header" or "what precedes an answer", "end of turn": text}
     """
-    template = tokenizer.get_chat_template()
+    template = tokenizer.get_chat_template() if tokenizer.chat_template is not None else ""
     kept = json.loads(template[len(MARK) : template.index(" #}")]) if template.startswith(MARK) else {}
     thinks = "enable_thinking" in template or any(mark in template for marks in MARKS for mark in marks)
     record = {
@@ -97,6 +98,8 @@ def chat_record(tokenizer):
 
 def end_of_turn(tokenizer):
     """What stands after an answer: `End`. Raises InputError for a template that leaves answers out."""
+    if tokenizer.chat_template is None:  # plain text is all that it can learn
+        return End(tokenizer.eos_token_id, tokenizer.eos_token or "")
     try:
         _, tail = _around_answer(tokenizer, tokenizer.get_chat_template())
     except _Unfit as reason:

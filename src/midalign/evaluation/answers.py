@@ -8,6 +8,7 @@ stopped.
 import json
 import os
 
+from midalign.data.written import RowError
 from midalign.errors import InputError
 from midalign.evaluation.generation import generate_batches
 from midalign.files import objects
@@ -32,13 +33,16 @@ def answer(task, rows, folder, depends_on, load, batch_size, max_new_tokens, adv
         for locale, some in missing.items():
             chats = [task.prompt(row) for row in some]
             with (folder / f"{locale}.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as file:
-                for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
-                    for i, text in zip(batch, texts, strict=True):
-                        known[locale][some[i]["id"]] = text
-                        line = {"id": some[i]["id"], task.text: some[i][task.text], "prediction": text}
-                        file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                    file.flush()
-                    advance(len(batch))
+                try:
+                    for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
+                        for i, text in zip(batch, texts, strict=True):
+                            known[locale][some[i]["id"]] = text
+                            line = {"id": some[i]["id"], task.text: some[i][task.text], "prediction": text}
+                            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                        file.flush()
+                        advance(len(batch))
+                except RowError as error:
+                    raise InputError(f"{some[error.number]['place']} {error.problem}.") from error
     return {locale: [known[locale][row["id"]] for row in some] for locale, some in rows.items()}
 
 

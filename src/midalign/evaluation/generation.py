@@ -17,7 +17,7 @@ from transformers import DynamicCache
 
 from midalign.data.capability import Capability
 from midalign.data.templates import end_of_turn
-from midalign.data.tokens import prompt_ids, require_embedded
+from midalign.data.tokens import prompts_ids, require_embedded
 from midalign.tasks.thoughts import MARKS, without_thought
 
 # A forward pass's argument: 5.23 knows the old name only, 5.24 warns of it and 5.40 will not know it.
@@ -42,13 +42,13 @@ def generate(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_
 def generate_batches(model, tokenizer, chats, batch_size=BATCH_SIZE, max_new_tokens=MAX_NEW_TOKENS):
     """Yield (places in `chats`, their answers) as they come, the longest prompts first.
 
-    chats: lists of messages; prompts equal the training prompts token for token.   The answer to a prompt is the
-    argmax of the logits token by token, up to what the chat template writes after an answer, another end that the model
-    was made to stop at, or `max_new_tokens`. What else generation_config.json may ask for is not applied: Qwen2.5's
-    repetition penalty would forbid an answer to repeat the prompt's words.
+    chats: as `tokens.prompt_ids` takes them; prompts equal the training prompts token for token.   The answer to a
+    prompt is the argmax of the logits token by token, up to what the chat template writes after an answer, another end
+    that the model was made to stop at, or `max_new_tokens`. What else generation_config.json may ask for is not
+    applied: Qwen2.5's repetition penalty would forbid an answer to repeat the prompt's words.
     Raises InputError where rows of a batch would not get the answers that they get alone (`Capability`).
     """
-    prompts = [prompt_ids(tokenizer, chat) for chat in chats]
+    prompts = prompts_ids(tokenizer, chats)
     if not prompts:
         return
     require_embedded(prompts, model.config.get_text_config().vocab_size, tokenizer.name_or_path)

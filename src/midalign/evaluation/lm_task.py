@@ -21,6 +21,8 @@ from midalign.tasks import find_task
 from midalign.tasks.base import accuracy
 from midalign.texts import quoted
 
+ASKED = (["user"], ["system", "user"])  # the roles of what lm-eval asks
+
 
 class LmTask(ConfigurableTask):
     """A task that asks what training asks and stops where `midalign evaluate` stops, whatever the chat template.
@@ -110,7 +112,13 @@ def rows(task, locale, task_data, task_revision, **_):
     """
     task, table = find_task(task), []
     for row in sample_order(task_rows(task, task_data, locale, "test", task_revision)):
-        *instruction, asked = (message["content"] for message in task.prompt(row))
+        prompt = task.prompt(row)
+        if not isinstance(prompt, list) or [message["role"] for message in prompt] not in ASKED:
+            raise InputError(
+                f"{row['place']} is a chat that lm_eval cannot ask, of more than an instruction and a question; use "
+                "midalign evaluate."
+            )
+        *instruction, asked = (message["content"] for message in prompt)
         own = {key: row[key] for key in row if key != "place"}
         table.append({**own, "instruction": "".join(instruction), "asked": asked, "target": task.gold(row)})
     return datasets.DatasetDict({"test": datasets.Dataset.from_list(table)})

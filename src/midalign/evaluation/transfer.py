@@ -3,7 +3,9 @@
 from rich.table import Table
 
 from midalign.data.capability import Capability
-from midalign.data.tokens import prompt_ids
+from midalign.data.tokens import prompts_ids
+from midalign.data.written import RowError
+from midalign.errors import InputError
 from midalign.evaluation.generation import generate
 
 GROUPS = ("supervised", "aligned", "never aligned")
@@ -14,7 +16,11 @@ def require_scorable(task, config, tokenizer, rows_by_locale):
 
     Raises InputError.
     """
-    prompts = (prompt_ids(tokenizer, task.prompt(row)) for rows in rows_by_locale.values() for row in rows)
+    rows = [row for rows in rows_by_locale.values() for row in rows]
+    try:
+        prompts = prompts_ids(tokenizer, map(task.prompt, rows))
+    except RowError as error:
+        raise InputError(f"{rows[error.number]['place']} {error.problem}.") from error
     Capability.of(config).require_answers(max(map(len, prompts), default=0) + task.max_new_tokens)
 
 

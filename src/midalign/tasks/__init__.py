@@ -1,6 +1,7 @@
 """What is learned, and what answers are worth."""
 
-OPTIONS = ("task_slots",)  # keys of a recipe that some tasks read and others refuse; not set when None
+# Keys of a recipe that some tasks read and others refuse; not set when None.
+OPTIONS = ("task_slots", "task_loss_on", "task_language_column")
 
 
 def task_of(data):
@@ -24,6 +25,8 @@ def find_task(name, instruction=None, options=None):
         from midalign.tasks.entities.task import Entities as kind
     elif name == "intents":
         from midalign.tasks.intents import Intents as kind
+    elif name == "chat":
+        from midalign.tasks.chat.task import Chat as kind
     elif name == "translation":
         from midalign.tasks.translation.task import Translation as kind
     elif name.endswith(".py"):
@@ -32,8 +35,8 @@ def find_task(name, instruction=None, options=None):
         kind = read_task(name)
     else:
         raise InputError(
-            f"task {shown(name)} is none; use slots, intents, translation, entities, or the path of a file that holds "
-            "one, ending in .py."
+            f"task {shown(name)} is none; use slots, intents, translation, entities, chat, or the path of a file that "
+            "holds one, ending in .py."
         )
     given = {key: value for key, value in (options or {}).items() if value is not None}
     for key in given:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 
 from rich.table import Table
 from rich.text import Text
@@ -52,10 +52,13 @@ def preview_recipe(argv, gpu, engine, processes):
 def _row(tokenizer, row):
     """The row's text; what is trained is bold and in brackets."""
     text = Text(f"{row['place']}\n", style="dim")
-    start = next(i for i, label in enumerate(row["labels"]) if label != -100)
-    text.append(harmless(tokenizer.decode(row["input_ids"][:start])), style="not dim")
-    for token in row["input_ids"][start:]:
-        text.append(f"⟦{harmless(tokenizer.decode([token]))}⟧", style="bold not dim")
+    for learned, tokens in groupby(zip(row["input_ids"], row["labels"], strict=True), lambda own: own[1] != -100):
+        ids = [token for token, _ in tokens]
+        if learned:
+            for token in ids:
+                text.append(f"⟦{harmless(tokenizer.decode([token]))}⟧", style="bold not dim")
+        else:
+            text.append(harmless(tokenizer.decode(ids)), style="not dim")
     return text
 
 

@@ -1,0 +1,134 @@
+"""Where chat rows are: files for each language, or files of many languages with a column that says which."""
+
+import os
+from itertools import chain
+from pathlib import Path
+
+from midalign.errors import InputError
+from midalign.files import SUFFIXES, records
+from midalign.tasks.sources import NoSplitError, hub_table, require_language, value_of
+from midalign.texts import place_of, quoted, shown
+
+COLUMNS = ("language", "locale")  # that say a language, where a recipe names none
+SPLITS = ("split", "partition")  # that say a partition
+SAID = {"valid": "dev", "val": "dev", "validation": "dev"}
+
+
+def find(source, language, partition, revision, column):
+    """What `tasks.sources.find` gives, with records as they stand there but for their id, locale and partition.
+
+    source: a folder with <language>/<partition>.jsonl or <language>.jsonl; a folder with <partition>.jsonl or one file,
+    with a column for the language; or a hub data set, with a configuration for each language or such a column. Also
+    .jsonl.gz and .parquet. Where neither its name nor a column `split` or `partition` says more, a file holds training
+    rows.   column: the one for the language; None for `language` or `locale` where no folder says it.
+    Records of other languages are passed over. Raises InputError, NoSplitError where there is no such partition.
+    """
+    require_language(language)
+    columns = (column,) if column else COLUMNS
+    if not os.path.lexists(source):
+        found, own = _hub_records(source, language, partition, revision)
+        where, alone = f"{source}, split {partition},", True
+    else:
+        file, own, alone = _file_of(source, language, partition)
+        found, where = _plain(file), place_of(file)
+    by_column = None
+    if not alone:
+        found = iter(found)
+        first = next(found, (None, None, None))
+        found = chain([first], found) if first[0] else ()
+        by_column = isinstance(first[1], dict) and any(name in first[1] for name in SPLITS)
+        if not by_column and partition != "train":
+            raise NoSplitError(f"task_data {where} has no column split, so all its rows are for training; add one.")
+    rows = _rows(found, language, columns if column or not own else (), own)
+    return _parted(rows, value_of(partition), by_column), where, alone
+
+
+def _file_of(source, language, partition):
+    """(the file with the rows, whether it is the language's own, whether it is the partition's own)."""
+    if not os.path.isdir(source):
+        return Path(source), False, False
+    for stem, own, alone in (
+        (f"{language}/{partition}", True, True),
+        (language, True, False),
+        (partition, False, True),
+    ):
+        for suffix in SUFFIXES:
+            file = Path(source, f"{stem}{suffix}")
+            if os.path.lexists(file):  # whatever it is: what cannot be read is said when it is read
+                return file, own, alone
+    raise NoSplitError(
+        f"task_data {place_of(source)} has neither {language}/{partition}.jsonl nor {language}.jsonl nor "
+        f"{partition}.jsonl (or .jsonl.gz, .parquet); add one or name another language."
+    )
+
+
+def _hub_records(source, language, partition, revision):
+    """(place, record, None) of a split, and whether it is of this language alone."""
+    own, other = True, f"a file, or a folder with {language}/{partition}.jsonl"
+    try:
+        table = hub_table(source, [language], partition, revision, other)
+    except NoSplitError:
+        raise
+    except InputError:  # no such configuration, or no answer, which the next says too
+        own, table = False, hub_table(source, [None], partition, revision, other)
+    place = f"{source}, split {partition}, row"
+    return ((f"{place} {number},", _without_nulls(row), None) for number, row in enumerate(table)), own
+
+
+def _plain(file):
+    if file.suffix != ".parquet":
+        return records(file)
+    return ((place, _without_nulls(record), problem) for place, record, problem in records(file))
+
+
+def _without_nulls(value):
+    """What a table holds without its nulls: it has one for every field that another row has, also inside of calls."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _rows(found, language, columns, own):
+    """The records of a language, with an id and their locale.   columns: of which one says it; () where all are.
+
+    own: whether those of another language are wrong there, instead of passed over.
+    """
+    for number, (place, record, problem) in enumerate(found):
+        if problem or not isinstance(record, dict):
+            yield place, None, problem or "is no object; a row is one"
+            continue
+        said = next((record[name] for name in columns if record.get(name) is not None), None) if columns else language
+        if not isinstance(said, str):
+            yield place, None, f'has no text in "{columns[0]}", which says its language; see task_language_column'
+        elif language not in (said, said.replace("_", "-")):
+            if own:
+                yield place, None, f"has {columns[0]} {shown(said)}, but {language} was asked for; keep languages apart"
+        else:
+            name = record.get("id")
+            if name is None:
+                name = f"{language} {number}"
+            elif isinstance(name, float) and name.is_integer():  # pandas makes 7.0 of 7 where a column has gaps
+                name = int(name)
+            if isinstance(name, bool) or not isinstance(name, int | str):
+                yield place, None, f'has {quoted(name)} in "id"; make it text or a whole number'
+            else:
+                yield place, {**record, "id": str(name), "locale": language}, None
+
+
+def _parted(rows, value, by_column):
+    """Rows with a partition: `value`, or what a column says.
+
+    by_column: None where the place says it, else whether rows have such a column; without one all are training rows.
+    """
+    for place, row, problem in rows:
+        if not problem and by_column is not None:
+            said = next((row[name] for name in SPLITS if row.get(name) is not None), None)
+            if by_column and not isinstance(said, str):
+                has = quoted(said) if said else "nothing"
+                row, problem = None, f'has {has} in "split"; use train, validation, test'
+            elif said and not by_column:
+                row, problem = None, f"has split {quoted(said)}, but the first row has none; give it to all or to none"
+        if not problem:
+            said = value if by_column is None else SAID.get(said, said) if by_column else "train"
+            row = {**row, "partition": said}
+        yield place, row, problem
