@@ -10,7 +10,8 @@ import argparse
 import json
 from pathlib import Path
 
-from midalign.data.reading import task_rows
+from midalign.data.checks import Sieve, among_tests
+from midalign.data.reading import task_rows, texts_of_tests
 from midalign.data.streams import sample
 from midalign.languages import language_of
 from midalign.tasks import find_task
@@ -27,8 +28,10 @@ def main():
     options = parser.parse_args()
     task = find_task("intents")
     pivot = task_rows(task, options.data, options.pivot, "train", None)
-    labelled = {row["id"] for row in sample(pivot, options.labelled)}
-    free = sample([row for row in pivot if row["id"] not in labelled], options.pairs)
+    tests = texts_of_tests(task, options.data, options.pivot, None, Sieve())
+    usable = Sieve().keep(pivot, among_tests(tests, task.guarded))  # as in a run, which takes its sample of these
+    labelled = {row["id"] for row in sample(usable, options.labelled)}
+    free = sample([row for row in usable if row["id"] not in labelled], options.pairs)
     options.output.mkdir(parents=True, exist_ok=True)
     for locale in options.locales:
         translated = {row["id"]: row["utt"] for row in task_rows(task, options.data, locale, "train", None)}

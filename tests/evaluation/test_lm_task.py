@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from midalign.data.streams import sample, sample_order
 from midalign.data.tokens import prompt_ids
 from midalign.demo import corpus
+from midalign.evaluation.lm_task import rows
 from midalign.tasks.intents import Intents
 from midalign.tasks.slots import massive, scoring
 from midalign.tasks.slots.task import Slots
@@ -120,6 +121,11 @@ def test_translations_are_asked_and_scored_as_the_task_says(demo_tasks, make_mod
     for name, of in task.aggregation().items():
         assert of([result[name] for result in results]) == pytest.approx(report[name], abs=1e-12)
     assert 0.2 < report["bleu"] < report["chrf"] < 0.9 and report["copied"] == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_an_instruction_of_ones_own_is_asked():
+    (row, *_) = rows("intents", "de-DE", "demo", None, task_instruction="Name it.")["test"]
+    assert row["instruction"] == "Name it."
 
 
 @pytest.mark.parametrize(

@@ -73,3 +73,32 @@ def test_what_answers_depend_on_changes_with_the_file(write):
     before = find_task(write(WHOLE)).depends_on()
     after = find_task(write(WHOLE.replace('row["label"]', 'row["label"].upper()'))).depends_on()
     assert before != after
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("utt", "question"), "asks by the field 'utt', which is not among its fields"),
+        (('"label")', '"label")\n    figures = {}'), "must show the first of its figures first"),
+        (('"label")', '"label")\n    columns = ("recall",)'), "must show the first of its figures first"),
+        (
+            ('"label")', '"label")\n    figures = {"p": Task.figures["accuracy"]}'),
+            "has a figure p, a name that reports use",
+        ),
+        (('"label")', '"label")\n    part = "label"'), "has the part 'label' and no report of its own"),
+        (("def gold", "def goal"), "has no gold"),
+    ],
+)
+def test_a_task_that_rows_or_reports_could_not_do_with_is_one_sentence(write, change, sentence):
+    with pytest.raises(InputError) as error:
+        find_task(write(WHOLE.replace(*change)))
+    assert f"own.py: Tickets {sentence}" in str(error.value)
+
+
+def test_ids_that_are_numbers_or_missing_are_filled_in_where_a_task_asks_for_none(write, tmp_path):
+    lines = ['{"id": 7, "utt": "a", "label": "b"}', '{"id": null, "utt": "c", "label": "b"}']
+    (tmp_path / "de.jsonl").write_text(
+        "".join(f'{line[:-1]}, "partition": "test"}}\n' for line in lines), encoding="utf-8"
+    )
+    rows = task_rows(find_task(write(WHOLE)), str(tmp_path), "de", "test", None)
+    assert [(row["id"], row["utt"]) for row in rows] == [("7", "a"), ("de 1", "c")]

@@ -102,15 +102,16 @@ def _ask(lm, tokenizer, chat, add_generation_prompt=True):
     return text
 
 
-def rows(task, locale, task_data, task_revision, **_):
+def rows(task, locale, task_data, task_revision, task_instruction=None, **_):
     """The test rows of a locale as lm-eval's `custom_dataset`, with the training prompt and answer as columns.
 
-    task, task_data, task_revision: as in a recipe; the task's metadata has them, `--metadata` overrides them.
+    task, task_data, task_revision, task_instruction: as in a recipe; the task's metadata has the first three,
+    `--metadata` overrides them.
     lm-eval passes all metadata and model arguments on, hence `**_`.
     Returns DatasetDict {"test": rows with the task's fields, instruction, asked, target}, in such an order that
     `--limit n` takes the rows of `midalign evaluate --rows n`. Raises InputError.
     """
-    task, table = find_task(task), []
+    task, table = find_task(task, task_instruction), []
     for row in sample_order(task_rows(task, task_data, locale, "test", task_revision)):
         prompt = task.prompt(row)
         if not isinstance(prompt, list) or [message["role"] for message in prompt] not in ASKED:

@@ -13,9 +13,7 @@ from midalign.models.runs import find_run, fingerprint, load_run
 TABLE = "sweep.json"
 
 
-def sweep(
-    kind, task, align, output, weights, rows, batch_size=32, max_new_tokens=128, advance=lambda n: None, **options
-):
+def sweep(kind, task, align, output, weights, rows, batch_size=32, advance=lambda n: None, **options):
     """Merge with every weight of the alignment's update, answer the rows, and name the weight with the best mean score.
 
     kind: what is learned, `tasks.base.Task`.   task, align: adapter folders.
@@ -42,7 +40,7 @@ def sweep(
             fingerprint(run),
             partial(load_run, run),
             batch_size,
-            max_new_tokens,
+            kind.max_new_tokens,
             advance,
         )
         scores = {locale: kind.report(some, answers[locale])[kind.compared] for locale, some in rows.items()}

@@ -25,8 +25,8 @@ def find(source, language, partition, revision, fields, config=None):
     source: `demo`; a folder with <language>/<partition>.jsonl, or with <language>.jsonl holding all partitions as
     Amazon ships MASSIVE (also .jsonl.gz and .parquet); or a hub data set, read at `revision` from its Parquet branch so
     that no script runs.   partition: train, validation or test.   fields: of id, locale and partition, those that
-    records must bring; the others are filled in, the id as one that no other language has.   config: what the hub data
-    set calls the language, where it has another name for it.
+    records must bring; the others are filled in where they are not, the id as one that no other language has.
+    config: what the hub data set calls the language, where it has another name for it.
     Raises InputError, NoSplitError where there is no such partition.
     """
     if source == "demo":
@@ -78,8 +78,13 @@ def _filled(found, language, partition, fields):
     for number, (place, record, problem) in enumerate(found):
         if missing and isinstance(record, dict):
             own = {"id": f"{language} {number}", "locale": language, "partition": value_of(partition)}
-            record = {**{field: own[field] for field in missing}, **record}
+            record = {**record, **{field: _text(record.get(field)) or own[field] for field in missing}}
         yield place, record, problem
+
+
+def _text(value):
+    """A value as text: pandas and the hub number rows. None for what is no name."""
+    return str(value) if type(value) in (int, str) else None
 
 
 def hub_table(source, configs, partition, revision, instead):
