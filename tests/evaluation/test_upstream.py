@@ -1,6 +1,7 @@
 """The folder for lm-evaluation-harness: it stands alone, its files say what midalign says, and its figures are ours."""
 
 import ast
+import copy
 import functools
 import sys
 from pathlib import Path
@@ -109,6 +110,7 @@ def tasks(manager):
 
 
 def test_a_chat_asks_what_midalign_asks_in_the_user_turn(tasks, tokenizer):
+    tokenizer = copy.deepcopy(tokenizer)  # which all tests share
     fit(tokenizer, system="user")
     write = functools.partial(tokenizer.apply_chat_template, tokenize=False)
     task = tasks("tr-TR")
