@@ -5,15 +5,19 @@ import re
 
 import pytest
 from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 from midalign.data.packing import pack_task
-from midalign.data.templates import fit
+from midalign.data.templates import chat_record, end_of_turn, fit
 from midalign.data.tokens import example_columns, example_ids, prompt_ids, prompts_ids
 from midalign.data.written import RowError
 from midalign.errors import InputError
+from midalign.evaluation.generation import generate
+from midalign.tasks.chat.rows import parse
 
 # ChatML with tools, in the way of Qwen; {% generation %} is where TRL's assistant_only_loss looks.
 TOOLS = (
@@ -251,6 +255,43 @@ def test_a_chat_that_the_assistant_begins_keeps_its_instruction_where_it_is(toke
         prompt_ids(own, [say("system", "be brief"), say("assistant", "welcome"), say("user", "hello")])
 
 
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "role": st.sampled_from(["system", "user", "assistant", "tool", "x"]),
+            "content": st.text(max_size=3) | st.none(),
+        },
+        optional={
+            "tool_calls": st.lists(st.fixed_dictionaries({"name": st.text(max_size=2), "arguments": st.just({})}))
+        },
+    ),
+    max_size=4,
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+RECORDS = st.fixed_dictionaries(
+    {},
+    optional={key: MESSAGES | JSON for key in ("messages", "prompt", "completion", "conversations", "tools", "images")},
+)
+
+
+@given(record=RECORDS | JSON, template=st.sampled_from([TOOLS, ONLY_TEXT, ALTERNATING, NO_SYSTEM, FORGETS]))
+@settings(max_examples=150)
+def test_any_record_is_learned_or_has_a_problem_that_can_be_said(record, template, with_tools):
+    row, problem = parse(record)
+    assert (row is None) != (problem is None)
+    if row:
+        with_tools.chat_template = template
+        columns = example_columns(with_tools, [row, {key: row[key] for key in row if key != "answers"}])
+        for ids, labels, problem in zip(*columns.values(), strict=True):
+            assert problem or any(label != -100 for label in labels)
+            assert len(ids) == len(labels) and problem.isprintable()
+        with_tools.chat_template = TOOLS
+
+
 def test_rows_of_several_learned_turns_without_a_common_prefix_pack_exactly(with_tools):
     rows = [example_ids(with_tools, example(TURNS, [TOOL], [2, 4]))]
     rows += [example_ids(with_tools, {"prompt": text, "completion": " x"}) for text in ("abc", "ab", "zz")]
@@ -267,3 +308,15 @@ def test_rows_of_several_learned_turns_without_a_common_prefix_pack_exactly(with
         if row["labels"][i + 1] != -100
     )
     assert found == expected
+
+
+def test_a_base_model_without_a_template_answers_plain_text(parrot):
+    tokenizer = AutoTokenizer.from_pretrained(parrot)
+    tokenizer.chat_template = None
+    fit(tokenizer)
+    assert (end_of_turn(tokenizer).text, chat_record(tokenizer)["date"]) == ("<end>", None)
+    model = AutoModelForCausalLM.from_pretrained(parrot)
+    prompts = ["wake me please", "today", "some music", "please"]
+    assert generate(model, tokenizer, prompts) == ["time: nine", "date: monday", "None", "time: nine"]
+    with pytest.raises(InputError, match="has no chat template; use an instruction-tuned model"):
+        prompt_ids(tokenizer, {"messages": [say("user")], "tools": [TOOL]})

@@ -158,6 +158,17 @@ def test_keys_of_chats_are_for_chats():
             find_task(name, options={key: ["any"]})
 
 
+def test_lm_eval_asks_no_chat_of_several_turns(tmp_path):
+    lm_task = pytest.importorskip("midalign.evaluation.lm_task")
+    (tmp_path / "de.jsonl").write_text(json.dumps({"messages": [SYSTEM, ASK, ANSWER], "split": "test"}))
+    (found,) = lm_task.rows("chat", "de", str(tmp_path), "main")["test"]
+    assert (found["instruction"], found["asked"], found["target"]) == ("kurz", "wetter?", "Sonnig.")
+    for record in ({"messages": [ASK, ANSWER, ASK, ANSWER]}, {"prompt": "1+1=", "completion": " 2"}):
+        (tmp_path / "de.jsonl").write_text(json.dumps(record | {"split": "test"}))
+        with pytest.raises(InputError, match="line 1 is a chat that lm_eval cannot ask"):
+            lm_task.rows("chat", "de", str(tmp_path), "main")
+
+
 # ChatML that writes tools and calls.
 TEMPLATE = (
     "{% if tools %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}{% for m in messages %}<|im_start|>"
