@@ -1,6 +1,7 @@
 """Universal NER's files: which one a name means, and what stands in it."""
 
 import gzip
+import re
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,35 @@ def test_words_are_spelled_as_in_the_text_and_not_as_tokens():
 def test_a_token_that_the_text_does_not_have_is_taken_as_it_is():
     assert entities("US$ de Rio", ("U$", "B-ORG"), ("de", "O"), ("Rio", "B-LOC")) == [("ORG", "U$"), ("LOC", "Rio")]
     assert entities("do Rio", ("de", "B-LOC"), ("o", "I-LOC"), ("Rio", "I-LOC")) == [("LOC", "de o Rio")]
+
+
+def tagged(sentence, *kinds):
+    """Tokens with tags, from `O [presidente de o Brasil] falou`."""
+    found, kinds = [], iter(kinds)
+    for part in re.split(r"(\[.*?\])", sentence):
+        tags = [f"B-{next(kinds)}"] if part.startswith("[") else ["O"]
+        tokens = part.strip("[]").split()
+        tags = tags + [tags[0].replace("B-", "I-")] * (len(tokens) - 1)
+        found += zip(tokens, tags[: len(tokens)], strict=True)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "expected"),
+    [
+        (
+            "O presidente do Brasil falou de paz o dia todo no Brasil-Sul.",
+            "O [presidente de o Brasil] falou de paz o dia todo em o [Brasil - Sul] .",
+            ["presidente de o Brasil", "Brasil-Sul"],
+        ),
+        ("Zum See-Haus an dem See, zu der Zeit", "[Zu dem See - Haus] an dem [See] , zu der Zeit",
+         ["Zu dem See - Haus", "See"]),
+        ("Du café au lait de le Bar-Club", "De le café à le lait de le [Bar - Club]", ["Bar-Club"]),
+        ("del Sur y de Al-Ani el sur", "de el [Sur] y de [Al - Ani] el sur", ["Sur", "Al-Ani"]),
+    ],
+)  # fmt: skip
+def test_a_token_that_is_not_written_takes_no_words_from_elsewhere(text, sentence, expected):
+    assert [words for _, words in entities(text, *tagged(sentence, "PER", "LOC"))] == expected
 
 
 def test_entities_side_by_side_stay_two_and_one_that_appears_twice_is_there_twice():

@@ -15,7 +15,7 @@ from midalign.errors import InputError
 from midalign.files import whole
 from midalign.languages import TAG, language_of
 from midalign.tasks.sources import NoSplitError, value_of
-from midalign.texts import place_of, quoted, shown
+from midalign.texts import place_of, quoted, shown, squeeze
 
 TYPES = ("PER", "LOC", "ORG")
 NO_ENTITY = ("OTH", "O")  # other entities, and a slip in older files: as the release, none of these is an entity
@@ -161,24 +161,27 @@ def tag_problem(tokens, tags):
 def entities(row):
     """The entities of a row in order of appearance: list of (type, words), words as they stand in the text.
 
-    A tag I- that continues nothing begins an entity, as in seqeval. A token that the text does not have where it
-    should be is taken as it is.
+    A tag I- that continues nothing begins an entity, as in seqeval. An entity that the text does not have, blanks
+    aside, is its tokens: the `de o` of a contraction stands there as `do`.
     """
-    found, at = [], 0
+    parts = []
     for token, tag in zip(row["tokens"], row["tags"], strict=True):
         begins, kind = TAGS.fullmatch(tag).groups()
-        place = row["text"].find(token, at)
-        at = at if place < 0 else place + len(token)
-        span = (None, None) if place < 0 else (place, at)
-        if found and begins == "I" and found[-1][0] == kind:
-            found[-1][1].append((token, *span))
+        if parts and begins == "I" and parts[-1][0] == kind:
+            parts[-1][1].append(token)
         else:
-            found.append((kind, [(token, *span)]))
-    return [(kind, _words(row["text"], tokens)) for kind, tokens in found if kind in TYPES]
-
-
-def _words(text, tokens):
-    """tokens: [(token, start, end)] of an entity; start and end are None where the text lacks one."""
-    if any(start is None for _, start, _ in tokens):
-        return " ".join(token for token, _, _ in tokens)
-    return " ".join(text[tokens[0][1] : tokens[-1][2]].split())
+            parts.append((kind, [token]))
+    text = row["text"]
+    places, letters = [at for at, letter in enumerate(text) if not letter.isspace()], "".join(text.split())
+    found, at = [], 0  # where letters are known to be read up to
+    for kind, tokens in parts:
+        own = "".join("".join(tokens).split())
+        if kind not in TYPES:
+            at += len(own) * letters.startswith(own, at)
+            continue
+        start = letters.find(own, at)
+        if own and start >= 0:
+            at = start + len(own)
+            tokens = [text[places[start] : places[at - 1] + 1]]
+        found.append((kind, squeeze(" ".join(tokens))))
+    return found
