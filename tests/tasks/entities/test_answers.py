@@ -1,6 +1,7 @@
 """What models write instead of the answer, and what is made of it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -121,6 +122,21 @@ def test_a_type_that_is_left_out_or_null_is_empty():
 @pytest.mark.parametrize("text", ["", "None", "null", "There are none.", "PER: Anna", "!!!!", "<think>" + RIGHT])
 def test_what_has_no_bracket_cannot_be_read(text):
     assert answers.read(text)[::2] == ([], False)
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 100_000, "_" * 100_000 + RIGHT, '"a' * 50_000, "[" + "/*," * 33_000, "PER:" * 25_000]
+)
+def test_a_long_answer_is_read_in_a_moment(text):
+    start = time.process_time()
+    answers.read(text)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("before", ["", "a" * 50, "Here are "])
+def test_a_list_behind_a_key_is_found_wherever_the_key_stands(before):
+    for key in ("PER", "'PER'", "“PER”", '"PER"'):
+        assert answers.read(f'{before} {key} : ["Anna"]')[0] == [("PER", "Anna")]
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, '{"a":' * 20_000, '"' * 20_000, "{'" * 20_000, RIGHT * 200, "\ud800{"])

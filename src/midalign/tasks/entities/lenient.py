@@ -9,10 +9,11 @@ import re
 
 NOTHING = None
 DEEPEST = 20  # brackets in brackets
-# Where JSON begins: a bracket, or a list behind a key for which the braces around are missing.
-START = re.compile(r"""["'“]?\w+["'”]?\s*:\s*(?=\[)|[{\[]""")
+# Where JSON begins: a bracket, or a list behind a key for which the braces around are missing. A word is looked at from
+# its first letter alone: models write long ones.
+START = re.compile(r"""(?:["'“]|(?<!\w))\w+["'”]?\s*:\s*(?=\[)|[{\[]""")
 FENCE = re.compile(r"```\w*")
-BLANK = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
+BLANK = re.compile(r"(?:\s|//[^\n]*|/\*.*?(?:\*/|\Z))*", re.DOTALL)
 CLOSING = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 BEHIND = re.compile(r"""\s*(?:[,;:\]}"'“‘]|//|/\*|$)""")  # what may follow the end of a text
 BARE = re.compile(r"""[^\s,;:\[\]{}"“”][^,;:\[\]{}"“”\n]*""")
