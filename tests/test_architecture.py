@@ -31,6 +31,7 @@ FLOORS = {
     "alignment": 1,
     "tasks": 3,
     "compatibility": 1,
+    "mixed": 0.5,
     "config": 1,
     "limits": 2,
     "recipe_file": 2,

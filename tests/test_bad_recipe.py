@@ -129,7 +129,7 @@ YAML = [
     ("align_languages: [yes]", 'found True, which YAML makes of bare words like yes; write "yes"'),
     ("align_languages: no", 'found False, which YAML makes of bare words like no; write "no"'),
     ("align_languages: [de, ~]", "align_languages has no value"),
-    ("align_languages: [de, ]\nseed: [1, 2]", "seed: found 1, which YAML makes a number"),
+    ("align_languages: [de, ]\nseed: [1, 2]", "seed: found a list; give it one value"),
     ("align_languages: [de, 3]", 'found 3, which YAML makes a number or a date of; write "3"'),
     ("align_languages: [1.5]", 'write "1.5"'),
     ("align_languages: [[de], tr]", "found a list in which an item is a list"),
@@ -225,6 +225,41 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("text", "message"), SETTINGS, ids=[text[:60] for text, _ in SETTINGS])
 def test_settings_that_train_nothing_or_something_else(text, message, refusal):
+    assert message in refusal(text)
+
+
+TWO = "task: [slots, translation]\n"
+TASKS = [
+    ("task: [slots, slots]", "task names slots, slots, two of them alike; name each once"),
+    ("task: [slots, mine/slots.py]", "task names slots, slots, two of them alike"),
+    ("task: [slots, 7]", 'task: found 7, which YAML makes a number or a date of; write "7"'),
+    ("task: []", "task: found an empty list"),
+    ("task_rows: [4, 5]", "task_rows has 2 values for one task; give it one"),
+    ("task_data: [demo, demo]", "task_data has 2 values for one task; give it one"),
+    (TWO + "task_rows: [4, 5, 6]", "task_rows has 3 values for 2 tasks; give it one for all, or one for each"),
+    (TWO + "task_data: [demo, a, b]", "task_data has 3 values for 2 tasks"),
+    (TWO + "task_languages: [en-US, en-de, de-en]", "task_languages has 3 values for 2 tasks"),
+    (TWO + "score_rows: [4, 0]", "score_rows=0; set it to 1 or more"),
+    (TWO + "task_eval_rows: [4, 1.5]", "task_eval_rows: found '1.5'; give it a whole number"),
+    (TWO + "task_rows: [4, 010]", "task_rows: found '010'; write the number in plain digits"),
+    (TWO + "task_rows: [4, ~]", "task_rows has no value"),
+    (TWO + 'task_languages: [en-US, "en-de,,de-en"]', "found en-de,,de-en; name each language of a task once"),
+    (TWO + 'task_languages: ["en-US, en-US", en-de]', "task_languages: found en-US, en-US; name each"),
+    (TWO + "task_weights: [1.0]", "task_weights has 1 numbers for 2 tasks; give it one for each"),
+    (TWO + "task_weights: [1.0, 0]", "task_weights=0.0; set it to a number above 0"),
+    (TWO + "task_weights: [1.0, .nan]", "task_weights=nan; set it to a finite number"),
+    (TWO + "task_weights: [1.0, much]", "task_weights: found 'much'; give it a number"),
+    ("task_weights: [2.0]", "task_weights is for several tasks, found one"),
+    (
+        TWO + "metric_for_best_model: task_entities",
+        "loss, task, align, retrieval_at_1, task_slots, task_translation or",
+    ),
+    ("metric_for_best_model: task_slots", "metric_for_best_model=task_slots; set it to one of loss, task, align"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), TASKS)
+def test_several_tasks_that_do_not_fit_their_keys(text, message, refusal):
     assert message in refusal(text)
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 import run_midalign
 from midalign.data import templates
-from midalign.training import job
+from midalign.training import job, scores
 from midalign.training.resume import Resumable
 
 
@@ -68,13 +68,13 @@ def test_scores_of_other_test_rows_or_weights_are_not_taken(what, compared, tmp_
         weights["lm_head.weight"][0] += 1
         save_file(weights, file, metadata={"format": "pt"})
     else:
-        original = job.read_locales
+        original = scores.read_locales
 
         def others(*arguments):
             rows = original(*arguments)
             return [rows[0] | {"annot_utt": rows[0]["utt"]}, *rows[1:]]
 
-        monkeypatch.setattr(job, "read_locales", others)
+        monkeypatch.setattr(scores, "read_locales", others)
     assert compared(out="again") == 0
     assert scored(tmp_path / "sft") > first
 

@@ -10,21 +10,25 @@ import torch
 from trl import SFTConfig
 
 from midalign.errors import InputError
+from midalign.mixed import EACH, each_of
 from midalign.texts import quoted
 
 
 @dataclass
 class DataConfig:
-    """What is learned, what is aligned, and what is scored afterwards."""
+    """What is learned, what is aligned, and what is scored afterwards.
 
-    task: str = field(
-        default="slots",
+    `task` and the keys in EACH are lists where there are several tasks, else values: see `each`.
+    """
+
+    task: list[str] = field(
+        default_factory=lambda: ["slots"],
         metadata={
             "help": "What is learned: slots, intents, translation, entities, chat, or the path of a file with a task "
-            "of your own."
+            "of your own; a list for several, whose rows are shuffled together."
         },
     )
-    task_instruction: str | None = field(
+    task_instruction: list[str] | None = field(
         default=None, metadata={"help": "What is asked before each row; the task's own text when unset."}
     )
     task_slots: list[str] | None = field(
@@ -45,19 +49,20 @@ class DataConfig:
             "says it."
         },
     )
-    task_data: str | None = field(
+    task_data: list[str] | None = field(
         default=None,
         metadata={
             "help": "Folder with <locale>/{train,validation,test}.jsonl or <locale>.jsonl in MASSIVE's format, a "
             "hub data set such as AmazonScience/massive, or `demo`, the embedded corpus."
         },
     )
-    task_revision: str = field(
-        default="refs/convert/parquet",
+    task_revision: list[str] = field(
+        default_factory=lambda: ["refs/convert/parquet"],
         metadata={"help": "Revision of a hub data set: the Parquet branch, or better a commit of it."},
     )
     task_languages: list[str] = field(
-        default_factory=lambda: ["en-US"], metadata={"help": "Locales with labels, trained on."}
+        default_factory=lambda: ["en-US"],
+        metadata={"help": "Locales with labels, trained on; of several tasks one item each, such as en-US,de-DE."},
     )
     task_system: Literal["auto", "system", "user"] = field(
         default="auto",
@@ -66,13 +71,15 @@ class DataConfig:
             "turn, auto for the former where the chat template has it."
         },
     )
-    task_rows: int | None = field(
+    task_rows: list[int] | None = field(
         default=None, metadata={"help": "Take this many training rows of each locale; all when unset."}
     )
     task_eval_languages: list[str] | None = field(
         default=None, metadata={"help": "Locales of the held-out task rows; task_languages when unset."}
     )
-    task_eval_rows: int = field(default=200, metadata={"help": "Held-out task rows of each locale."})
+    task_eval_rows: list[int] = field(
+        default_factory=lambda: [200], metadata={"help": "Held-out task rows of each locale."}
+    )
     align_data: list[str] | None = field(
         default=None,
         metadata={
@@ -106,17 +113,39 @@ class DataConfig:
     score_languages: list[str] | None = field(
         default=None, metadata={"help": "Locales whose test rows are generated and scored after training."}
     )
-    score_rows: int = field(default=200, metadata={"help": "Test rows of each locale to score."})
+    score_rows: list[int] = field(
+        default_factory=lambda: [200], metadata={"help": "Test rows of each locale to score."}
+    )
     baseline_recipe: str | None = field(
         default=None,
         metadata={"help": "Recipe to compare the scores with; it is run first unless its scores are there."},
     )
+
+    def __post_init__(self):
+        for key in ("task", *EACH):
+            value = getattr(self, key)
+            if isinstance(value, list) and len(value) == 1:
+                setattr(self, key, value[0])
+
+    def each(self):
+        """The `DataConfig` of each task alone, in their order: [self] where there is one.
+
+        Raises InputError for keys with another number of values than tasks, and for tasks with one label.
+        """
+        return each_of(self)
 
 
 @dataclass
 class MidAlignConfig(SFTConfig):
     """SFTConfig plus the alignment half of a micro-batch (arXiv 2502.14830)."""
 
+    task_weights: list[float] | None = field(
+        default=None,
+        metadata={
+            "help": "Of several tasks one each: an optimizer step's loss is the sum of weight times the mean over the "
+            "task's tokens; unset, the mean over the tokens of all."
+        },
+    )
     align_schedule: Literal["joint", "alternate", "sft", "align_only"] = field(
         default="joint",
         metadata={
@@ -232,9 +261,11 @@ def _require_kinds(config):
         kind, *optional = get_args(kind) or (kind,)
         if optional and value is None:
             continue
-        taken, what = KINDS[kind]
-        if not isinstance(value, taken) or isinstance(value, bool) != (kind is bool):
-            raise InputError(f"{key}: found {found}; give it {what}.")
+        of = get_args(kind)[0] if get_origin(kind) is list else kind
+        taken, what = KINDS[of]
+        each = [value] if of is kind else value if isinstance(value, list) else [None]
+        if not all(isinstance(one, taken) and isinstance(one, bool) == (of is bool) for one in each):
+            raise InputError(f"{key}: found {found}; give it {what if of is kind else f'a list, each item {what}'}.")
 
 
 def resolve_layer(align_layer, depth=None):

@@ -9,7 +9,8 @@ from collections import Counter
 from midalign.config import resolve_layer
 from midalign.errors import InputError
 from midalign.languages import language_of
-from midalign.texts import quoted, shown
+from midalign.mixed import EACH, EACH_LANGUAGES
+from midalign.texts import label_of, quoted, shown
 
 METRICS = ("loss", "task", "align", "retrieval_at_1")
 PATHS = ("model_name_or_path", "task_data", "align_data", "baseline_recipe", "output_dir", "resume_from_checkpoint")
@@ -20,7 +21,7 @@ RANGES = (
     (
         "a number above 0",
         "align_temperature align_sampling_temperature align_learning_rate learning_rate num_train_epochs adam_epsilon "
-        "neftune_noise_alpha",
+        "neftune_noise_alpha task_weights",
         lambda value: value > 0,
     ),
     (
@@ -66,9 +67,11 @@ def check(data, training, model, given=frozenset()):
     if data.task_data is None:
         raise InputError("task_data is missing; name a folder, a hub data set or demo.")
     values = {**vars(data), **vars(training), **vars(model)}
+    tasks = data.each()
     _check_texts({key: values[key] for key in sorted(given)})
     _check_ranges(values, given)
     _check_combinations(data, training, given)
+    _check_weights(training, tasks)
     _check_loading(training)
     _check_adapter(model, given)
     _check_evaluation(data, training)
@@ -85,20 +88,20 @@ def _check_texts(values):
             if key in PATHS and (longest > NAME_BYTES or len(text.encode()) > PATH_BYTES):
                 raise InputError(f"{key}: found {quoted(text)}, {len(text):,} letters long; no path is.")
         twice = [text for text, count in Counter(texts).items() if count > 1]
-        if twice:
+        if twice and not (key in (*EACH, *EACH_LANGUAGES) and isinstance(values.get("task"), list)):
             raise InputError(f"{key} names {shown(twice[0])} twice; name it once.")
 
 
 def _check_ranges(values, given):
-    for key, value in values.items():
+    single = [(key, one) for key, value in values.items() for one in (value if isinstance(value, list) else [value])]
+    for key, value in single:
         if type(value) is float:
             _require(abs(value) < LARGEST, key, value, "a finite number")  # not so for nan
         if type(value) is int:
             _require(abs(value) < 2**32, key, value, "a number below 4294967296")
     for allowed, keys, holds in RANGES:
-        for key in keys.split():
-            value = values[key]
-            _require(value is None or holds(value), key, value, allowed)
+        for key, value in single:
+            _require(key not in keys.split() or value is None or holds(value), key, value, allowed)
     max_steps = values["max_steps"]
     _require("max_steps" not in given or max_steps == -1 or max_steps >= 1, "max_steps", max_steps, "1 or more")
     pairs, held_out = values["align_batch_size"], values["align_eval_pairs"]
@@ -160,6 +163,14 @@ def _check_combinations(data, training, given):
         raise InputError("baseline_recipe is for the table of score_languages; set those or delete baseline_recipe.")
 
 
+def _check_weights(training, tasks):
+    weights = training.task_weights
+    if weights and len(tasks) == 1:
+        raise InputError("task_weights is for several tasks, found one; delete it, align_weight weighs the alignment.")
+    if weights and len(weights) != len(tasks):
+        raise InputError(f"task_weights has {len(weights)} numbers for {len(tasks)} tasks; give it one for each.")
+
+
 def _check_loading(training):
     workers = training.dataloader_num_workers
     for key in ("dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_multiprocessing_context"):
@@ -194,11 +205,12 @@ def _check_evaluation(data, training):
         )
     metric = (training.metric_for_best_model or "loss").removeprefix("eval_")
     language = metric.removeprefix("retrieval_at_1_")
+    tasks = [f"task_{label_of(task)}" for task in data.task] if isinstance(data.task, list) else []
     _require(
-        metric in METRICS or language != metric,
+        metric in METRICS or language != metric or metric in tasks,
         "metric_for_best_model",
         metric,
-        "one of " + ", ".join(METRICS) + " or retrieval_at_1_<language>",
+        "one of " + ", ".join((*METRICS, *tasks)) + " or retrieval_at_1_<language>",
     )
     if metric.startswith(("align", "retrieval")) and not data.align_data:
         raise InputError(f"metric_for_best_model {metric} needs pairs; set align_data or use task.")

@@ -13,7 +13,7 @@ from midalign.compatibility import engine_of, require_compatible
 from midalign.config import DataConfig, MidAlignConfig
 from midalign.errors import InputError
 from midalign.limits import check
-from midalign.recipe_file import read_yaml
+from midalign.recipe_file import Bare, read_yaml
 from midalign.shipped import recipe_path
 from midalign.texts import NO_TEXT, quoted, shown, squeeze
 
@@ -54,6 +54,7 @@ REFUSED = {
 
 # 010 is 8 in YAML 1.1 and 10 elsewhere, 1:30 is 90; digits of other scripts are numbers to Python.
 AMBIGUOUS = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9_]+(:[0-9.]+)+|.*[^\x00-\x7f].*", re.DOTALL)
+NUMERIC = re.compile(r"\b(int|float)\b")
 LONGEST = 200  # letters of a value that an error repeats
 
 
@@ -160,6 +161,10 @@ def _list_tokens(key, items, kind):
     if not items:
         raise InputError(f"{key}: found an empty list; name something or delete the line.")
     for item in items:
+        if isinstance(item, Bare) and not NUMERIC.search(str(kind)):
+            raise InputError(
+                f'{key}: found {shown(item)}, which YAML makes a number or a date of; write "{item[:60]}".'
+            )
         _check_value(key, item, kind)
         if str(item).startswith("-"):  # argparse would take it for the next key
             raise InputError(f"{key}: found {quoted(item)} in the list; no item may start with a hyphen.")
@@ -180,5 +185,5 @@ def _check_text(key, text, kind):
     """Refuse what is no text, and what YAML and Python read as different numbers."""
     if NO_TEXT.search(text):
         raise InputError(f"{key}: found {quoted(text)}, in which a character is no text; delete it.")
-    if re.search(r"\b(int|float)\b", str(kind)) and AMBIGUOUS.fullmatch(text):
+    if NUMERIC.search(str(kind)) and AMBIGUOUS.fullmatch(text):
         raise InputError(f"{key}: found {quoted(text)}; write the number in plain digits, without leading zeros.")

@@ -15,6 +15,10 @@ SCALARS = {TAG + name for name in ("str", "int", "float", "timestamp")}
 COLLECTIONS = {TAG + "seq", TAG + "map"}
 
 
+class Bare(str):
+    """An item of a list that is a number or a date to YAML, as it is written."""
+
+
 def read_yaml(path):
     """{key: value} of a recipe.
 
@@ -107,7 +111,7 @@ def _item(path, key, node, loader):
             "every item is a text."
         )
     if isinstance(value, str) and node.tag != TAG + "str":
-        raise InputError(f'{key}: found {shown(value)}, which YAML makes a number or a date of; write "{value[:60]}".')
+        return Bare(value)
     return value
 
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from html import escape
+from pathlib import PurePath
 
 # What leaves no mark on the page: Unicode's Default_Ignorable_Code_Point (joiners, variation selectors, soft hyphens,
 # direction marks, fillers), control characters that are no white space, the blank of Braille; and the stroke that
@@ -65,6 +66,11 @@ def shown(name, most=60):
     """A name of others, such as a locale, an id or a path: as it is where it is plain, else as `quoted`."""
     plain = name.isprintable() and name.strip() == name and 0 < len(name) <= most
     return name if plain else quoted(name, most)
+
+
+def label_of(task):
+    """How logs and tables name a task: by its name, or that of its file without `.py`."""
+    return shown(PurePath(task).stem) if task.endswith(".py") else task
 
 
 def harmless(text, breaks=True):

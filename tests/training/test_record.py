@@ -57,13 +57,15 @@ def test_the_code_of_the_card_loads_the_model_from_where_the_recipe_was_run(reci
     assert found["model"].get_base_model().config.num_hidden_layers == 4
 
 
+TASK = {"name": "slots", "shown": {"f1": "slot F1", "name_f1": "slot found"}, "rows": 4}
+TASK |= {"languages": ["no"], "data": "rows", "score_rows": 2}
+
+
 @pytest.fixture(scope="module")
 def record():
     """What `card_of` reads of a record."""
     recipe = {
         "use_peft": True,
-        "task_data": "rows",
-        "task_languages": ["no"],
         "align_layer": 2,
         "align_pivot": "en",
         "align_schedule": "joint",
@@ -75,10 +77,10 @@ def record():
         "align_pooling": "mean",
         "seed": 1,
     }
-    recipe |= {"push_to_hub": False, "hub_model_id": None, "output_dir": "data/x", "score_rows": 2}
+    recipe |= {"push_to_hub": False, "hub_model_id": None, "output_dir": "data/x"}
     return {
         "recipe": recipe,
-        "task": {"name": "slots", "shown": {"f1": "slot F1", "name_f1": "slot found"}},
+        "tasks": [TASK],
         "model": {"name": "org/model"},
         "packages": {"midalign": "1"},
         "data": {"task_rows": 4, "pairs": {"no": 3}},
@@ -113,9 +115,13 @@ FOREIGN = [
 
 @pytest.mark.parametrize("text", FOREIGN)
 def test_text_of_others_stays_text_in_the_card(text, record):
-    own = record["recipe"] | {"task_languages": [text], "output_dir": f"data/{text}", "task_data": text}
+    own = record["recipe"] | {"output_dir": f"data/{text}"}
+    tasks = [TASK | {"name": text, "languages": [text], "data": text}]
     pairs = record["data"] | {"pairs": {text: 3}}
-    card = card_of(record | {"recipe": own, "model": {"name": text}, "languages": [text], "data": pairs, "scores": {}})
+    card = card_of(
+        record
+        | {"recipe": own, "tasks": tasks, "model": {"name": text}, "languages": [text], "data": pairs, "scores": {}}
+    )
     _, front, body = card.split("---\n", 2)
     front = yaml.safe_load(front)
     assert front.keys() == {"base_model", "library_name", "pipeline_tag", "tags", "language"}

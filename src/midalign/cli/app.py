@@ -60,15 +60,18 @@ class Dtype(StrEnum):
 
 
 def task_named(name):
-    """(task, the data block of its recipe or None).   name: as `task` in a recipe, or a recipe. Raises InputError."""
-    from midalign.tasks import find_task, task_of
+    """(task, its part of its recipe or None).   name: as `task` in a recipe, or a recipe, of which it is the first.
+
+    Raises InputError.
+    """
+    from midalign.tasks import find_task, tasks_of
 
     if not name.endswith((".yaml", ".yml")):
         return find_task(name), None
     from midalign.recipe import read_recipe
 
     data, _, _ = read_recipe([name])
-    return task_of(data), data
+    return tasks_of(data)[0], data.each()[0]
 
 
 def task_and_source(name, data, revision):

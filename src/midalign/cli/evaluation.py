@@ -129,23 +129,27 @@ def _models(runs, output):
     return {run.name: models[run.name] for run in runs}
 
 
-def _recipe(named):
-    """The data block of the first recipe among the runs, None without one."""
-    return next((run.data for run in named if run.data), None)
+def _recipe(named, task=None):
+    """The data block of the first recipe among the runs, None without one.
+
+    task: the one whose part of it is meant; the first where it is None or none of the recipe's.
+    """
+    each = next((run.data.each() for run in named if run.data), [None])
+    return next((own for own in each if own and own.task == task), each[0])
 
 
 def task_of_runs(named, task):
     """(the task that is asked, the data block of the recipe that says where its rows are, or None).
 
-    task: as told, else of the first recipe, else slots. Raises InputError.
+    task: as told, else the first of the first recipe, else slots. Raises InputError.
     """
-    from midalign.tasks import task_of
+    from midalign.tasks import tasks_of
 
-    recipe = _recipe(named)
-    if recipe and task in (None, recipe.task):
-        return task_of(recipe), recipe
+    for kind in next((tasks_of(run.data) for run in named if run.data), ()):
+        if task in (None, kind.name, kind.label):
+            return kind, _recipe(named, kind.name)
     kind, own = task_named(task or "slots")
-    return kind, own or recipe
+    return kind, own or _recipe(named)
 
 
 def split_languages(task, values, source):
@@ -186,7 +190,7 @@ def _groups(task, named, locales, source, supervised, aligned):
     from midalign.evaluation.transfer import group_of
     from midalign.models.runs import aligned_languages
 
-    recipe = _recipe(named)
+    recipe = _recipe(named, task.name)
     given = split_languages(task, supervised, source) if supervised else None
     supervised = given or (recipe.task_languages if recipe else task.supervised)
     if aligned or not recipe:

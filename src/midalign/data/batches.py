@@ -59,7 +59,13 @@ def collate_task(rows, pad, hidden_size):
         return sequences * (tokens + tokens**2 / (6 * hidden_size))
 
     width = max(len(row["input_ids"]) for row in rows)
-    return packed if cost(1, packed["input_ids"].numel()) < cost(len(rows), width) else pad(rows)
+    return packed if cost(1, packed["input_ids"].numel()) < cost(len(rows), width) else pad_task(rows, pad)
+
+
+def pad_task(rows, pad):
+    """Task rows as `pad` puts them side by side; where rows have a number of their task, with `tasks`: (rows, 1)."""
+    batch = pad(rows)
+    return {**batch, "tasks": torch.tensor([[row["task"]] for row in rows])} if "task" in rows[0] else batch
 
 
 def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):

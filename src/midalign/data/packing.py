@@ -57,25 +57,29 @@ def pack_task(rows):
 
     Returns input_ids, position_ids, segments (the piece a token belongs to), prefixes (the piece that it sees beside
     its own), copies (how many rows it is a part of), labels and shift_labels (the label of the next token of the same
-    row, as TRL's fused head takes it), each (1, N) int64; saved, the share of the rows' tokens that are not computed.
+    row, as TRL's fused head takes it), each (1, N) int64, where rows have a `task` also tasks, that of each label;
+    saved, the share of the rows' tokens that are not computed.
     """
     names = ("input_ids", "position_ids", "segments", "prefixes", "copies", "labels", "shift_labels")
+    names += ("tasks",) if "task" in rows[0] else ()
     columns = {name: [] for name in names}
 
-    def add(ids, first, segment, prefix, copies, labels, shifted):
-        positions, alike = range(first, first + len(ids)), ([value] * len(ids) for value in (segment, prefix, copies))
-        pieces = (ids, positions, *alike, labels, shifted)
+    def add(ids, first, segment, prefix, copies, labels, shifted, row):
+        values = (segment, prefix, copies, *((row["task"],) if "task" in row else ()))
+        segments, prefixes, copies, *tasks = ([value] * len(ids) for value in values)
+        positions = range(first, first + len(ids))
+        pieces = (ids, positions, segments, prefixes, copies, labels, shifted, *tasks)
         for name, piece in zip(names, pieces, strict=True):
             columns[name] += piece
 
     segment = 0
     for length, members in prefix_groups(rows):
         shared, prefix = members[0]["input_ids"][:length], segment
-        add(shared, 0, prefix, prefix, len(members), [-100] * length, [-100] * length)
+        add(shared, 0, prefix, prefix, len(members), [-100] * length, [-100] * length, members[0])
         for row in members:
             segment += 1
             own = row["labels"][length:]
-            add(row["input_ids"][length:], length, segment, prefix, 1, own, [*own[1:], -100])
+            add(row["input_ids"][length:], length, segment, prefix, 1, own, [*own[1:], -100], row)
         segment += 1
     saved = 1 - len(columns["input_ids"]) / sum(len(row["input_ids"]) for row in rows)
     return {name: torch.tensor([values]) for name, values in columns.items()} | {"saved": saved}

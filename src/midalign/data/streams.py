@@ -3,6 +3,8 @@
 import hashlib
 from functools import partial
 
+from datasets import ClassLabel, concatenate_datasets
+
 from midalign.data.checks import among_tests, fit_problem, token_problem
 from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.prepared import prepared
@@ -10,6 +12,7 @@ from midalign.data.reading import task_rows, texts_of_tests
 from midalign.data.tokens import example_columns, pair_rows, sentence_columns
 from midalign.languages import language_of
 from midalign.tasks.sources import NoSplitError
+from midalign.texts import label_of
 
 
 def sample(rows, count):
@@ -48,6 +51,27 @@ def scored_texts(task, data, sieve):
             if locale in (data.score_languages or ()):
                 raise
     return texts
+
+
+def load_tasks(tasks, data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), processes=None):
+    """`load_task` of each task, one after the other; rows of several have a column `task`, a ClassLabel of labels.
+
+    tasks: of `data.each()`.   texts: of the test rows of all of them.
+    """
+    tables = [
+        load_task(task, own, tokenizer, max_length, evaluate, sieve, texts, processes)
+        for task, own in zip(tasks, data.each(), strict=True)
+    ]
+    return tuple(_one_after_the_other(own, data.task) if own[0] else None for own in zip(*tables, strict=True))
+
+
+def _one_after_the_other(tables, names):
+    if len(tables) == 1:
+        return tables[0]
+    kind = ClassLabel(names=[label_of(name) for name in names])
+    return concatenate_datasets(
+        [table.add_column("task", [number] * len(table), feature=kind) for number, table in enumerate(tables)]
+    )
 
 
 def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), processes=None):

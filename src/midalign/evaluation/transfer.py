@@ -1,5 +1,6 @@
 """The table at the end of a run: scores per language, beside those of the run without alignment."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from midalign.data.capability import Capability
@@ -42,13 +43,13 @@ def group_of(task, locale, task_languages, aligned_languages):
     return GROUPS[1] if task.spoken(locale) & set(aligned_languages) else GROUPS[2]
 
 
-def transfer_table(task, scores, groups, baseline=None):
+def transfer_table(task, scores, groups, baseline=None, of_several=False):
     """A rich Table in percent, languages by their part in training, with group means.
 
     scores, baseline: {locale: {figure: share}}; without a baseline its columns are left out.
-    groups: {locale: group}.
+    groups: {locale: group}.   of_several: whether there is a table for another task.
     """
-    table = Table(title="Test rows, in percent")
+    table = Table(title=f"{escape(task.label)}: test rows, in percent" if of_several else "Test rows, in percent")
     for column in ("language", "part in training"):
         table.add_column(column)
     runs = [("with", scores)] if baseline is None else [("without", baseline), ("with", scores)]

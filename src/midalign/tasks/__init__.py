@@ -4,9 +4,20 @@
 OPTIONS = ("task_slots", "task_loss_on", "task_language_column")
 
 
-def task_of(data):
-    """The task that a recipe names.   data: DataConfig. Raises InputError."""
-    return find_task(data.task, data.task_instruction, {key: vars(data)[key] for key in OPTIONS})
+def tasks_of(data):
+    """The tasks that a recipe names, in the order of `data.each()`; an option is for those that read it.
+
+    data: DataConfig.   Raises InputError, also for an option that none of them reads.
+    """
+    each, given = data.each(), {key: vars(data)[key] for key in OPTIONS if vars(data)[key] is not None}
+    kinds = [_kind_of(own.task) for own in each]
+    unread = given.keys() - {key for kind in kinds for key in kind.options}
+    return [
+        _made(
+            kind, own.task, own.task_instruction, {key: given[key] for key in given if key in {*kind.options, *unread}}
+        )
+        for kind, own in zip(kinds, each, strict=True)
+    ]
 
 
 def find_task(name, instruction=None, options=None):
@@ -15,7 +26,22 @@ def find_task(name, instruction=None, options=None):
     instruction: in place of the task's own.   options: {key of OPTIONS: its value, None = not set}.
     Raises InputError, also for an option that the task does not read.
     """
-    # Here, so that who needs one task pays for no other.
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    return _made(_kind_of(name), name, instruction, given)
+
+
+def _made(kind, name, instruction, options):
+    # Imported here, as below, so that who needs one task pays for no other.
+    from midalign.errors import InputError
+    from midalign.texts import shown
+
+    for key in options:
+        if key not in kind.options:
+            raise InputError(f"{key} is set, but task {shown(name)} does not read it; delete {key}.")
+    return kind(name, instruction, **options)
+
+
+def _kind_of(name):
     from midalign.errors import InputError
     from midalign.texts import shown
 
@@ -38,8 +64,4 @@ def find_task(name, instruction=None, options=None):
             f"task {shown(name)} is none; use slots, intents, translation, entities, chat, or the path of a file that "
             "holds one, ending in .py."
         )
-    given = {key: value for key, value in (options or {}).items() if value is not None}
-    for key in given:
-        if key not in kind.options:
-            raise InputError(f"{key} is set, but task {shown(name)} does not read it; delete {key}.")
-    return kind(name, instruction, **given)
+    return kind

@@ -14,7 +14,7 @@ import numpy as np
 
 from midalign.languages import language_of
 from midalign.tasks import sources
-from midalign.texts import spelled
+from midalign.texts import label_of, spelled
 
 # (right before, right after) -> what to call a row; those right in both teach nothing.
 CHANGES = {(False, True): "mended", (True, False): "broken", (False, False): "still wrong"}
@@ -66,6 +66,11 @@ class Task:
         """name: as in the recipe.   instruction: in place of the task's own."""
         self.name = name
         self.instruction = instruction or self.instruction
+
+    @property
+    def label(self):
+        """How logs and tables name it."""
+        return label_of(self.name)
 
     def gold(self, row):
         """The right answer to a row, which is what is learned: str."""

@@ -63,7 +63,9 @@ def in_words(logs):
         if key.startswith("eval_") and not key.endswith(UNTOLD)
     }
     if not held_out:
-        return "  ".join(f"{key} {logs[key]:<8.4g}" for key in TRAINED if key in logs).rstrip()
+        by_task = [key for key in logs if key.startswith("loss/task/")]
+        shown = (*TRAINED[:1], *by_task, *TRAINED[1:])
+        return "  ".join(f"{key} {logs[key]:<8.4g}" for key in shown if key in logs).rstrip()
     languages = {key: value for key, value in held_out.items() if key.startswith("retrieval_at_1_")}
     told = "  ".join(f"{key} {value:.4g}" for key, value in held_out.items() if key not in languages)
     each = ", ".join(f"{key.removeprefix('retrieval_at_1_')} {value:.3g}" for key, value in languages.items())

@@ -26,14 +26,15 @@ class HeldOut:
         return result
 
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
-        """The stock loop, then the pairs. Adds <prefix>_task (mean over all tokens, so independent of the batch
-        size), <prefix>_align, <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, with experts
-        <prefix>_aux_loss (mean over batches), and makes <prefix>_loss the objective that the schedule trains.
+        """The stock loop, then the pairs. Adds <prefix>_task (mean over all tokens, so independent of the batch size),
+        of several tasks <prefix>_task_<task> (with task_weights <prefix>_task is their sum), <prefix>_align,
+        <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, with experts <prefix>_aux_loss (mean
+        over batches), and makes <prefix>_loss the objective that the schedule trains.
         """
         self._eval_sums = torch.zeros(4, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
         total, tokens, balance, batches = self.accelerator.reduce(self._eval_sums, "sum").tolist()
-        metrics = {"task": total / max(tokens, 1), **self._evaluate_pairs()}
+        metrics = {"task": total / max(tokens, 1), **self._held_out_by_task(), **self._evaluate_pairs()}
         schedule = self.args.align_schedule
         metrics["loss"] = (schedule != "align_only") * metrics["task"]
         if self._balance:

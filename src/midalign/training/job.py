@@ -13,12 +13,10 @@ from trl import get_peft_config
 
 from midalign.compatibility import engine_of
 from midalign.console import console
-from midalign.data.checks import Sieve
-from midalign.data.streams import read_locales
 from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
-from midalign.evaluation.transfer import group_of, require_scorable, score_locales, transfer_table
+from midalign.evaluation.transfer import require_scorable
 from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
@@ -38,6 +36,8 @@ from midalign.training.record import (
     write_record,
     write_whole,
 )
+from midalign.training.scores import scores_of, tables, test_rows
+from midalign.training.several import rows_by_task, rows_told
 from midalign.training.trainer import MidAlignTrainer
 
 LEFT_OUT = "left_out.txt"
@@ -51,14 +51,15 @@ class Plan:
     recipe: tuple  # DataConfig, MidAlignConfig, ModelConfig
     prepared: Prepared
     made_from: dict  # for checkpoints and the record; JSON
-    tests: dict  # locale: rows to score
+    tests: list  # of each task {locale: rows to score}; [] where nothing is scored
     tests_sha256: str
     key: str | None  # see `baseline.run_key`; None where nothing is scored
     seconds: float  # that it took
 
 
 def run(argv, show=True):
-    """Train what the recipe says; returns the scores of score_languages by locale, {} without them.
+    """Train what the recipe says; returns the scores of score_languages by locale, {} without them; of several tasks
+    {task: those}.
 
     argv: as `read_recipe` takes it.   show: print the scores as a table.   Raises MidalignError.
     """
@@ -82,7 +83,9 @@ def run(argv, show=True):
         baseline = _baseline_scores(other) if other else None
         scores = _carry_out(plan, checkpoint)
         if show and scores and folder:
-            console().print(_table(plan.prepared.about, data, training, plan.prepared.pairs, scores, baseline))
+            pairs = plan.prepared.pairs if training.align_schedule != "sft" else ()
+            aligned = {pair["language"] for pair in pairs}
+            console().print(*tables(plan.prepared.tasks, data, aligned, scores, baseline), sep="\n\n")
     return scores
 
 
@@ -115,15 +118,17 @@ def _plan(recipe, day):
         "recipe": resolved(*recipe),
         "data": data_record(*streams),
         "step": step_record(training, training.world_size),
-        "task": prepared.about.depends_on(),
+        "tasks": [task.depends_on() for task in prepared.tasks],
         "chat": chat_record(prepared.tokenizer),
         "engine": engine_of(training),
         "processes": training.world_size,
     }
-    tests, key = _test_rows(prepared.about, data), None
-    content = [{key: row[key] for key in row if key != "place"} for own in tests.values() for row in own]
+    tests, key = test_rows(prepared.tasks, data), None
+    rows = [row for by_locale in tests for own in by_locale.values() for row in own]
+    content = [{key: row[key] for key in row if key != "place"} for row in rows]
+    for task, own in zip(prepared.tasks, tests, strict=False):
+        require_scorable(task, prepared.config, prepared.tokenizer, own)
     if tests:
-        require_scorable(prepared.about, prepared.config, prepared.tokenizer, tests)
         key = run_key(made_from, sha256(content), prepared.path, model.model_revision)
     return Plan(recipe, prepared, made_from, tests, sha256(content), key, time.time() - started)
 
@@ -158,17 +163,6 @@ def _goes_on(path, made_from):
     return True
 
 
-def _test_rows(task, data):
-    """{locale: rows} of score_languages. Raises InputError."""
-    sieve = Sieve(data.on_bad_row)
-    rows = {
-        locale: read_locales(task, data, [locale], "test", data.score_rows, sieve)
-        for locale in data.score_languages or ()
-    }
-    sieve.settle()
-    return rows
-
-
 def _carry_out(plan, checkpoint):
     """Train, save, score and record; returns the scores by locale.   checkpoint: to go on from, or None."""
     started = time.time()
@@ -181,11 +175,7 @@ def _carry_out(plan, checkpoint):
         with writing(training.output_dir):
             trainer.save_model(_internal_call=True)  # without sending it: the card is yet to come
             trainer.save_state()
-        scores = (
-            score_locales(plan.prepared.about, trainer.model, trainer.processing_class, plan.tests)
-            if plan.tests
-            else {}
-        )
+        scores = scores_of(plan.prepared.tasks, trainer.model, trainer.processing_class, plan.tests)
         seconds = round(plan.seconds + time.time() - started, 1)
         if trainer.is_world_process_zero():
             with writing(training.output_dir):
@@ -211,7 +201,7 @@ def _trainer(plan):
     _, training, model = plan.recipe
     prepared = plan.prepared
     if training.process_index == 0:
-        counts = f"{len(prepared.task):,} task rows, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
+        counts = f"{rows_told(prepared.task)}, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
         holds = plan.made_from["step"]["holds"]
         logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
@@ -243,14 +233,26 @@ def _record(trainer, plan, checkpoint, scores, seconds):
     """What the run was, for run.json and the model card; JSON."""
     data, _, model = plan.recipe
     path, made_from = plan.prepared.path, plan.made_from
-    task = plan.prepared.about
-    spoken = set().union(*map(task.spoken, data.task_languages)) | made_from["data"]["pairs"].keys()
+    each = list(zip(plan.prepared.tasks, data.each(), strict=True))
+    spoken = set().union(*(task.spoken(locale) for task, own in each for locale in own.task_languages))
+    counts = rows_by_task(plan.prepared.task)
     return {
         **made_from,
         **environment(),
-        "task": {**made_from["task"], "name": task.name, "shown": task.shown},
+        "tasks": [
+            {
+                **depends_on,
+                "name": task.label,
+                "shown": task.shown,
+                "rows": rows,
+                "languages": own.task_languages,
+                "data": own.task_data,
+                "score_rows": own.score_rows,
+            }
+            for (task, own), depends_on, rows in zip(each, made_from["tasks"], counts, strict=True)
+        ],
         "model": {"name": path, "commit": model_commit(path, model.model_revision)},
-        "languages": sorted(spoken),
+        "languages": sorted(spoken | made_from["data"]["pairs"].keys()),
         "engine": engine_around(trainer.model_wrapped),
         "steps": trainer.state.global_step,
         "resumed_from": checkpoint,
@@ -270,10 +272,3 @@ def _push(trainer):
             f"the run is done and saved in {folder}, but the hub did not take it: {reason}; send the folder with "
             f"`hf upload REPOSITORY {folder}`."
         ) from error
-
-
-def _table(task, data, training, pairs, scores, baseline):
-    """The scores by part in training, beside those of the baseline."""
-    aligned = {pair["language"] for pair in pairs} if training.align_schedule != "sft" else set()
-    groups = {locale: group_of(task, locale, data.task_languages, aligned) for locale in scores}
-    return transfer_table(task, scores, groups, baseline)

@@ -9,10 +9,10 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from midalign.config import resolve_layer
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
-from midalign.data.streams import load_pairs, load_task, scored_texts
+from midalign.data.streams import load_pairs, load_tasks, scored_texts
 from midalign.data.tokens import require_embedded
 from midalign.models.loading import fastest_attention, load_config, load_tokenizer, model_path
-from midalign.tasks import task_of
+from midalign.tasks import tasks_of
 from midalign.tasks.base import Task
 from midalign.training.checks import check_pairs, fast_paths, longest_row, longest_sentence
 
@@ -21,11 +21,11 @@ from midalign.training.checks import check_pairs, fast_paths, longest_row, longe
 class Prepared:
     """A recipe's two streams, tokenised, and what they were made with."""
 
-    about: Task  # what is learned
+    tasks: list[Task]  # what is learned, as `DataConfig.each` has them
     path: str  # folder or hub name of the model
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerBase
-    task: Dataset  # input_ids, labels, place
+    task: Dataset  # input_ids, labels, place; of several tasks also task, a ClassLabel
     held_out_task: Dataset | None
     pairs: list  # rows of `data.tokens.pair_rows`
     held_out_pairs: list
@@ -46,10 +46,10 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     config = load_config(path, model.model_revision)
     training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
     tokenizer = load_tokenizer(path, model.model_revision, data.task_system, day)
-    task, sieve, processes = task_of(data), Sieve(on_bad_row or "skip"), training.dataset_num_proc
+    tasks, sieve, processes = tasks_of(data), Sieve(on_bad_row or "skip"), training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):
-        texts = scored_texts(task, data, sieve)
-        rows = load_task(task, data, tokenizer, training.max_length, held_out, sieve, texts, processes)
+        texts = set().union(*(scored_texts(*one, sieve) for one in zip(tasks, data.each(), strict=True)))
+        rows = load_tasks(tasks, data, tokenizer, training.max_length, held_out, sieve, texts, processes)
         pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
         if on_bad_row:
             sieve.settle()
@@ -59,7 +59,7 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     require_embedded(ids, config.get_text_config().vocab_size, path)
     lengths = {"row": longest_row(*rows), "sentence": longest_sentence([*pairs[0], *pairs[1]])}
     attention, packed = attention_and_paths(training, model, config, lengths)
-    return Prepared(task, path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
+    return Prepared(tasks, path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
 
 
 def attention_and_paths(training, model, config, lengths):

@@ -3,8 +3,9 @@
 import math
 from collections import Counter
 from functools import partial
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice, pairwise
 
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from transformers import DataCollatorForSeq2Seq
@@ -19,6 +20,7 @@ from midalign.recipe import read_recipe
 from midalign.texts import harmless
 from midalign.training.prepare import prepare
 from midalign.training.record import step_record
+from midalign.training.several import labels_of, rows_by_task
 
 BATCHES = 50  # micro-batches that are looked at
 SHOWN = 2  # rows and pairs that are printed
@@ -35,7 +37,7 @@ def preview_recipe(argv, gpu, engine, processes):
     require_compatible(training, model, engine)
     prepared = prepare(data, training, model, on_bad_row=None)
     config, tokenizer, rows, pairs = prepared.config, prepared.tokenizer, prepared.task, prepared.pairs
-    for row in rows.select(range(min(SHOWN, len(rows)))):
+    for row in _first_of_each(rows):
         yield _row(tokenizer, row)
     for pair in pairs[:SHOWN]:
         yield _pair(tokenizer, pair)
@@ -47,6 +49,13 @@ def preview_recipe(argv, gpu, engine, processes):
     measured = _batches(batches, training, tokenizer, config, rows, pairs, prepared.packed)
     yield _plan(training, sampler, measured, prepared, processes)
     yield _memory(estimate(config, model, training, *measured["most tokens"], engine, processes), gpu)
+
+
+def _first_of_each(rows):
+    """The first rows of each task, which lie one task after the other."""
+    starts = accumulate(rows_by_task(rows), initial=0)
+    for start, end in pairwise(starts):
+        yield from rows.select(range(start, min(start + SHOWN, end)))
 
 
 def _row(tokenizer, row):
@@ -83,8 +92,10 @@ def _counts(rows, pairs, held_out):
     table = Table(title="data", title_justify="left")
     for column in ("", "rows", "held out", "repeated"):
         table.add_column(column, justify="right" if column else "left")
-    repeated = len(rows) - len({tuple(ids) for ids in rows["input_ids"]})
-    table.add_row("task rows", f"{len(rows):,}", "", f"{repeated:,}")
+    bounds = pairwise(accumulate(rows_by_task(rows), initial=0))
+    for task, (start, end) in zip(labels_of(rows) or ("",), bounds, strict=True):
+        repeated = end - start - len({tuple(ids) for ids in rows[start:end]["input_ids"]})
+        table.add_row(f"task rows {escape(task)}".strip(), f"{end - start:,}", "", f"{repeated:,}")
     kept = Counter(pair["language"] for pair in held_out)
     for language, count in sorted(Counter(pair["language"] for pair in pairs).items()):
         own = [pair for pair in pairs if pair["language"] == language]

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 from midalign.texts import in_markdown, without_secrets
+from midalign.training.several import labels_of, rows_by_task
 
 RECORD, CARD = "run.json", "README.md"
 PACKAGES = ("midalign", "trl", "transformers", "peft", "accelerate", "datasets", "torch", "tokenizers")
@@ -43,10 +44,13 @@ def resolved(data, training, model):
 def data_record(task, pairs, held_out_task=None, held_out_pairs=()):
     """Counts and hashes of what is trained on and evaluated with, tokenised: equal hash, equal rows in equal order.
 
-    task, held_out_task: Datasets with input_ids and labels.   pairs, held_out_pairs: rows of `pair_rows`.
+    task, held_out_task: Datasets with input_ids and labels, of several tasks with the column of `several.labels_of`.
+     pairs, held_out_pairs: rows of `pair_rows`.
     """
+    names = labels_of(task)
     return {
         "task_rows": len(task),
+        **({"rows_of_tasks": dict(zip(names, rows_by_task(task), strict=True))} if names else {}),
         "task_sha256": _rows_sha256(task),
         "held_out_task_sha256": _rows_sha256(held_out_task) if held_out_task else None,
         "pairs": dict(sorted(Counter(pair["language"] for pair in pairs).items())),

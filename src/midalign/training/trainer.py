@@ -16,7 +16,7 @@ from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, require_early_exit
 from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.config import resolve_layer
-from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task
+from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task, pad_task
 from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
@@ -34,12 +34,13 @@ from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
 from midalign.training.held_out import HeldOut
 from midalign.training.means import Means
 from midalign.training.resume import Resumable
+from midalign.training.several import SeveralTasks
 
 logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFTTrainer):
+class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SeveralTasks, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     model: a name, a folder or a model.   args: MidAlignConfig.   processing_class: the tokenizer, the model's own when
@@ -115,11 +116,14 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         if args.align_schedule != "sft":
             require_early_exit(decoder_of(self.model))
+        self._tell_tasks_apart()
         self._balance = take_over_balance(self)
         self.share_prefix, pack_pairs = self._fast_paths()
         if self.share_prefix:
             hidden_size = decoder_of(self.model).config.hidden_size
             self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
+        elif self.tasks:
+            self.data_collator = partial(pad_task, pad=self.data_collator)
         self._collate_pairs = partial(
             collate_pairs,
             pad_token_id=self._tokenizer.pad_token_id,
@@ -154,10 +158,11 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
 
     def get_train_dataloader(self):
         args = self.args
-        if args.align_schedule == "sft" and not self.share_prefix and not args.task_tokens_per_batch:
+        if args.align_schedule == "sft" and not (self.share_prefix or args.task_tokens_per_batch or self.tasks):
             return super().get_train_dataloader()
+        columns = ["input_ids", "labels", *(["task"] if self.tasks else [])]
         return HalvesLoader(
-            Halves(self.train_dataset.select_columns(["input_ids", "labels"]), self.pairs),
+            Halves(self.train_dataset.select_columns(columns), self.pairs),
             batch_sampler=self._sampler(),
             collate_fn=partial(
                 collate_halves,
@@ -279,7 +284,9 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
         return own * (args.align_learning_rate / args.learning_rate) if aligns else own
 
     def log(self, logs, start_time=None):
-        """`loss/task` and `loss/align` (nats) and `align/retrieval_at_1`, each a mean over the steps that had it."""
+        """`loss/task`, of several tasks `loss/task/<task>`, and `loss/align` (nats), and `align/retrieval_at_1`, each a
+        mean over the steps that had it.
+        """
         if self.model.training:  # an evaluation between two logs must leave the collected values alone
             self._require_finite()
             first = self._means.values["loss/align"][:1]
@@ -287,5 +294,6 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SFT
                 self._hint_given = True
                 centred = self.args.align_center and self.args.align_pool_skip_first
                 hint_at_flat_logits(first[0].item(), self._candidates, centred)
-            logs.update(self._means.take(MEANS, self.accelerator.reduce, self.args.device))
+            names = (*MEANS, *(f"loss/task/{task}" for task in self.tasks))
+            logs.update(self._means.take(names, self.accelerator.reduce, self.args.device))
         super().log(logs, start_time)
