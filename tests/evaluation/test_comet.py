@@ -2,6 +2,8 @@
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -87,6 +89,26 @@ def test_what_is_no_python_is_named(python):
 def test_the_python_of_this_environment_is_refused_before_anything_is_generated():
     with pytest.raises(InputError, match=r"could not run COMET .*No module named 'comet'"):
         require_comet(find_task("translation"), sys.executable)
+
+
+def test_nothing_is_imported_from_the_temporary_or_the_current_folder(tmp_path, monkeypatch):
+    plays = f"open({str(tmp_path / 'was run')!r}, 'w')\ndownload_model = load_from_checkpoint = 1"
+    (tmp_path / "comet.py").write_text(plays)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"could not run COMET .*No module named"):
+        require_comet(find_task("translation"), sys.executable)
+    assert not (tmp_path / "was run").exists()
+
+
+@pytest.mark.parametrize("plays", [None, "", "def download_model(name): ..."])
+def test_a_module_that_is_not_comet_is_refused_before_anything_is_generated(plays, comet_python):
+    python = Path(comet_python(plays or ""))
+    if plays is None:
+        (python.parent / "comet.py").unlink()
+        (python.parent / "comet").mkdir()
+    with pytest.raises(InputError, match=r"could not run COMET \(ImportError: cannot import name"):
+        require_comet(find_task("translation"), str(python))
 
 
 def test_comet_is_for_translations_alone(comet_python):

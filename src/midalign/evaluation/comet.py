@@ -32,7 +32,7 @@ def require_comet(task, python):
     """Raises InputError where a task or a Python cannot do with COMET: before hours of generation, not after."""
     if not isinstance(task, Translation):
         raise InputError(f"--comet-python scores translations, not task {shown(task.name)}; leave it out.")
-    _run(python, ["-c", "import comet"])
+    _run(python, ["-c", "from comet import download_model, load_from_checkpoint"])
 
 
 def judge(task, python, model, answered):
@@ -56,7 +56,7 @@ def comet_scores(python, model, triples):
         lines = [json.dumps(dict(zip(("src", "mt", "ref"), triple, strict=True))) for triple in triples]
         asked.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         model = str(Path(model).absolute()) if model.endswith(".ckpt") else model
-        _run(python, ["-c", PROGRAM, model, str(asked), str(answered)], folder)
+        _run(python, ["-c", PROGRAM, model, str(asked), str(answered)])
         try:
             scores = json.loads(answered.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -73,8 +73,11 @@ def _is_score(value):
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _run(python, arguments, folder=None):
-    """Run a Python without what ours has set for itself. Raises InputError where it cannot or fails."""
+def _run(python, arguments):
+    """Run a Python without what ours has set for itself, in an empty folder: with -c it looks for modules there first.
+
+    Raises InputError where it cannot or fails.
+    """
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
     program = shutil.which(python)
     if program is None:
@@ -82,11 +85,10 @@ def _run(python, arguments, folder=None):
             f"--comet-python {place_of(python)} is no program here; name the python of an environment in which `pip "
             "install unbabel-comet` was run, or leave it out."
         )
-    try:  # where -c is run, modules are looked for first: a folder of ours
-        command = [os.path.abspath(program), *arguments]
-        done = subprocess.run(
-            command, env=environment, cwd=folder or tempfile.gettempdir(), capture_output=True, errors="replace"
-        )
+    command = [os.path.abspath(program), *arguments]
+    try:
+        with tempfile.TemporaryDirectory() as empty:
+            done = subprocess.run(command, env=environment, cwd=empty, capture_output=True, errors="replace")
     except OSError as error:
         raise InputError(
             f"--comet-python {place_of(python)} cannot be run ({error.strerror}); name the python of an environment "
