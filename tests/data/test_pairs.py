@@ -434,6 +434,11 @@ def test_the_demo_corpus_has_no_pairs_of_another_pivot():
         read_pairs(["demo"], pivot="sw")
 
 
+def test_a_pivot_without_labels_is_said_to_be_one(recipe, caplog):
+    assert run_midalign.main([str(recipe()), "--task_languages", "de-DE", "--max_steps", "1"]) == 0
+    assert "align_pivot is en, but the labels are in de" in caplog.text
+
+
 def test_labels_in_german_only_are_aligned_with_english_and_turkish(recipe, tmp_path, capsys):
     options = ["--task_languages", "de-DE", "--align_pivot", "de", "--align_languages", "en", "tr"]
     options += ["--align_eval_languages", "en", "--score_languages", "de-DE", "en-US"]

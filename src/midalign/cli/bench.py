@@ -57,7 +57,10 @@ def _bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repe
     from midalign.bench.generation import compare_generation
 
     found = find_run(run, dtype and dtype.value)
-    names, data, revision = source_of(*task_of_runs([found], None), *source)
+    task, recipe = task_of_runs([found], None)
+    if task.name != "slots":
+        raise InputError(f"{found.name} has learned {task.name}; --against lm_eval is measured with slots alone.")
+    names, data, revision = source_of(task, recipe, *source)
     model, tokenizer = load_run(found)
     result = compare_generation(model, tokenizer, data, revision, names, rows, batch_size, max_new_tokens, repeats)
     table = Table(title=f"{found.name}, {result['rows']} rows, batch size {batch_size}")

@@ -141,14 +141,17 @@ def _recipe(named, task=None):
 def task_of_runs(named, task):
     """(the task that is asked, the data block of the recipe that says where its rows are, or None).
 
-    task: as told, else the first of the first recipe, else slots. Raises InputError.
+    task: as told, else the first of the first recipe, else what the first run's record says, else slots.
+    Raises InputError.
     """
+    from midalign.models.runs import learned
     from midalign.tasks import tasks_of
 
     for kind in next((tasks_of(run.data) for run in named if run.data), ()):
         if task in (None, kind.name, kind.label):
             return kind, _recipe(named, kind.name)
-    kind, own = task_named(task or "slots")
+    task = task or next((name for run in named if (name := learned(run))), "slots")
+    kind, own = task_named(task)
     return kind, own or _recipe(named)
 
 

@@ -20,7 +20,7 @@ from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
 from midalign.shipped import is_recipe
-from midalign.texts import shown, squeeze
+from midalign.texts import place_of, shown, squeeze
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
@@ -42,6 +42,24 @@ class Run:
     def base(self):
         """The same model without the adapter, asked the same prompts."""
         return replace(self, name=_name(self.path), adapter=None, data=None)
+
+
+def learned(run):
+    """The name of the first task that a run's own record has; None without. Raises InputError for a file.
+
+    The file is not read: a folder may be somebody else's, and a task in a file is code.
+    """
+    try:
+        record = json.loads(Path(run.adapter or run.path, "run.json").read_text(encoding="utf-8"))
+        first = record["tasks"][0]
+        name = str(first.get("task", first["name"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none there, or an older one, or not ours
+        return None
+    if name.endswith(".py"):
+        raise InputError(
+            f"{run.name} has learned the task in {place_of(name)}; give --task, the file to ask and score by."
+        )
+    return name
 
 
 def find_run(argument, dtype=None):

@@ -17,6 +17,7 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import require_scorable
+from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
@@ -196,6 +197,19 @@ def _carry_out(plan, checkpoint):
     return scores
 
 
+def _hint_at_pivot(data, prepared):
+    """Say when the language that all pairs share is none of those with labels: legal, and seldom meant."""
+    each = zip(prepared.tasks, data.each(), strict=True)
+    labelled = {language for task, own in each for name in own.task_languages for language in task.spoken(name)}
+    if prepared.pairs and language_of(data.align_pivot) not in labelled:
+        logger.warning(
+            "align_pivot is %s, but the labels are in %s: pairs pull towards a language without labels; set "
+            "align_pivot to one with.",
+            data.align_pivot,
+            ", ".join(sorted(labelled)),
+        )
+
+
 def _trainer(plan):
     """The trainer of this run, with its weights. Raises InputError and OutOfMemoryError."""
     _, training, model = plan.recipe
@@ -205,6 +219,7 @@ def _trainer(plan):
         holds = plan.made_from["step"]["holds"]
         logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
+        _hint_at_pivot(plan.recipe[0], prepared)
     try:
         trainer = MidAlignTrainer(
             model=load_model(prepared.path, model, prepared.attention[0]),
