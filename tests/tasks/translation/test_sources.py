@@ -80,6 +80,35 @@ def test_files_in_more_than_two_languages_are_read_two_at_a_time(tmp_path):
     assert all(ids == parallel[0] for ids in parallel) and len(set(parallel[0])) == 2
 
 
+TURNED = [pair[::-1] for pair in PAIRS]
+BOTH_WAYS = {
+    "folders of both directions": ("de-en/test.de-en.tsv", "en-de/test.en-de.tsv"),
+    "folders of partitions in both": ("de-en/test/x.de-en.tsv", "en-de/test/y.en-de.tsv"),
+    "a folder of the direction and files beside": ("de-en/test.de-en.tsv", "test.en-de.tsv"),
+    "files beside and a folder of the other direction": ("test.de-en.tsv", "en-de/test.en-de.tsv"),
+    "two files of a folder": ("test/de-en.tsv", "test/en-de.tsv"),
+    "two files": ("test.de-en.tsv", "test.en-de.tsv"),
+}
+
+
+@pytest.mark.parametrize("layout", BOTH_WAYS)
+def test_pairs_that_are_there_both_ways_are_read_once(layout, tmp_path):
+    there, back = BOTH_WAYS[layout]
+    tsv(tmp_path / there, [*PAIRS, PAIRS[0]])  # a sentence may well be in a test set twice
+    tsv(tmp_path / back, [*TURNED, TURNED[0]])
+    assert both(rows(tmp_path, "de-en", "test")) == [*PAIRS, PAIRS[0]]
+    assert both(rows(tmp_path, "en-de", "test")) == [*TURNED, TURNED[0]]
+
+
+def test_a_direction_has_the_rows_of_its_own_folder_before_those_of_the_other(tmp_path):
+    tsv(tmp_path / "de-en" / "test.de-en.tsv", PAIRS[:1])
+    tsv(tmp_path / "en-de" / "test.en-de.tsv", TURNED[1:])
+    tsv(tmp_path / "en-de" / "train.en-de.tsv", [("No", "Nein")])
+    assert both(rows(tmp_path, "de-en", "test")) == PAIRS[:1]
+    assert both(rows(tmp_path, "en-de", "test")) == TURNED[1:]
+    assert both(rows(tmp_path, "de-en")) == [("Nein", "No")]
+
+
 @pytest.mark.parametrize("alone", ["pairs", "pairs/de-en.tsv"])
 def test_pairs_without_partitions_are_training_rows(alone, tmp_path):
     tsv(tmp_path / "pairs" / "de-en.tsv", PAIRS)

@@ -61,24 +61,27 @@ def _is_local(source):
 
 def _files(folder, partition, tags):
     """The files and folders of a partition, as `pair_records` takes them; a corpus in more than two languages may have
-    one file in each.
+    one file in each. Those below a folder of the direction's name are all that it has: test sets of de-en and of
+    en-de may well differ.
     """
     languages = tuple(map(language_of, tags))
     beside = next(language for language in languages if language != _pivot(languages))
-    found = []
     for place in filter(os.path.isdir, (folder / "-".join(tags), folder / "-".join(reversed(tags)), folder)):
-        if os.path.isdir(place / partition):
-            found.append(str(place / partition))
+        found = [str(place / partition)] if os.path.isdir(place / partition) else []
         for file in sorted(place.glob("*")):
             *parts, suffix = file.name.removesuffix(".gz").split(".")
             if partition in parts and (file.name.endswith(LISTS) or language_of(tag_of(suffix)) == beside):
                 found.append(str(file))
-    return found
+        if found:
+            return found
+    return []
 
 
 def _rows(found, direction, languages, partition):
-    """The records of the direction, however they are turned; those of other languages are passed over."""
-    known = {}
+    """The records of the direction, however they are turned; those of other languages are passed over, and so are
+    those that came before with their sides exchanged.
+    """
+    known, ways = {}, {}
     for place, record, problem in found:
         if not isinstance(record, dict) or problem:
             yield place, record, problem or "is no object; every row needs source, target and their languages"
@@ -88,7 +91,10 @@ def _rows(found, direction, languages, partition):
         if None in spoken:
             yield place, None, "has no language codes in source_lang and target_lang, such as de and en"
         elif sorted(spoken) == sorted(languages):
-            source, target = texts if spoken == list(languages) else reversed(texts)
+            turned = spoken != list(languages)
+            source, target = reversed(texts) if turned else texts
+            if ways.setdefault((str(source), str(target)), turned) != turned:
+                continue
             row = {"source": source, "target": target, "locale": direction, "partition": value_of(partition)}
             yield place, {**row, "id": _id(record, dict(zip(languages, (source, target), strict=True)), known)}, None
 
