@@ -87,6 +87,8 @@ def test_what_answers_depend_on_changes_with_the_file(write):
         ),
         (('"label")', '"label")\n    part = "label"'), "has the part 'label' and no report of its own"),
         (("def gold", "def goal"), "has no gold"),
+        (('("utt", "label")', '"utt"'), "has fields 'utt', which are no list of names"),
+        (('("utt", "label")', '("utt", 1)'), "has fields ('utt', 1), which are no list of names"),
     ],
 )
 def test_a_task_that_rows_or_reports_could_not_do_with_is_one_sentence(write, change, sentence):
@@ -102,3 +104,59 @@ def test_ids_that_are_numbers_or_missing_are_filled_in_where_a_task_asks_for_non
     )
     rows = task_rows(find_task(write(WHOLE)), str(tmp_path), "de", "test", None)
     assert [(row["id"], row["utt"]) for row in rows] == [("7", "a"), ("de 1", "c")]
+
+
+ROW = {"utt": "a", "label": "b", "place": "train.jsonl line 3"}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (('row["label"]', 'row["lable"]'), "own.py, line 8: gold of train.jsonl line 3 raised KeyError: 'lable'"),
+        (('row["label"]', 'float(row["label"])'), "line 8: gold of train.jsonl line 3 raised ValueError: could not"),
+        (('row["label"]', 'len(row["label"])'), "own.py: gold of train.jsonl line 3 gave 1; it gives text"),
+        (("return row", "row"), "own.py: gold of train.jsonl line 3 gave None; it gives text"),
+    ],
+)
+def test_what_a_task_does_to_a_row_is_said_with_its_line_and_the_row(write, change, sentence):
+    task = find_task(write(WHOLE.replace(*change)))
+    with pytest.raises(InputError) as error:
+        task.counts(ROW, "b")
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_problem_is_words_or_none(write):
+    task = find_task(write(WHOLE + "\n    def problem(self, row):\n        return row['label'] == 'b'\n"))
+    with pytest.raises(InputError, match=r"problem of train\.jsonl line 3 gave True; it gives text, or None"):
+        task.problem(ROW)
+
+
+COUNTED = """
+    figures = {"hits": Figure("hits", lambda sums: sums[..., 0] / sums[..., 1])}
+
+    def counts(self, row, answer):
+        return {"hits": (answer == "b", 1)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            ('"hits": (', '"hit": ('),
+            "gave {'hit': (True, 1)}; it gives counts, the same many numbers for every row, of hits",
+        ),
+        (('(answer == "b", 1)', 'answer == "b"'), "of hits"),
+        (('(answer == "b", 1)', "answer"), "of hits"),
+        (('{"hits": (answer == "b", 1)}', "1"), "of hits"),
+        (("sums[..., 0] / sums[..., 1]", "sums[0] / sums[1]"), "figure hits gives no share for each of several sums"),
+        (("sums[..., 0] / sums[..., 1]", "sums[..., 0].sum()"), "figure hits gives no share for each of several sums"),
+        (("sums[..., 0] / sums[..., 1]", "sums[..., 2]"), "figure hits gives no share for each of several sums"),
+    ],
+)
+def test_counts_that_no_figure_can_be_made_of_are_one_sentence(write, change, sentence):
+    whole = WHOLE.replace("import Task", "import Figure, Task") + COUNTED
+    assert find_task(write(whole)).counts(ROW, "b") == {"hits": (True, 1)}
+    with pytest.raises(InputError) as error:
+        find_task(write(whole.replace(*change))).counts(ROW, "b")
+    assert sentence in str(error.value) and "\n" not in str(error.value)

@@ -1,14 +1,18 @@
 """A task in a file of the user's own."""
 
+import functools
 import hashlib
 import importlib.util
+import inspect
 import os
 import traceback
 from pathlib import Path
 
-from midalign.errors import InputError
+import numpy as np
+
+from midalign.errors import InputError, MidalignError
 from midalign.tasks.base import Task
-from midalign.texts import place_of
+from midalign.texts import place_of, shown
 
 # What the figures of a report stand among.
 RESERVED = frozenset(
@@ -17,7 +21,7 @@ RESERVED = frozenset(
 
 
 def read_task(path):
-    """The subclass of `Task` that a Python file holds. Runs the file. Raises InputError."""
+    """The subclass of `Task` that a Python file holds. Runs the file. Raises InputError, as its methods do then."""
     name = place_of(path)
     if not os.path.isfile(path):  # False, too, for what can be no path
         raise InputError(f"task {name} is no file here; name one that holds a subclass of midalign.tasks.base.Task.")
@@ -28,20 +32,24 @@ def read_task(path):
     except (Exception, SystemExit) as error:  # whatever a user's file does
         own = isinstance(error, SyntaxError)
         line = (error.lineno or 1) if own else traceback.extract_tb(error.__traceback__)[-1].lineno
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"task {name} cannot be read, line {line}: {reason}; mend it.") from error
+        raise InputError(f"task {name} cannot be read, line {line}: {_reason(error)}; mend it.") from error
     found = [kind for kind in vars(module).values() if _is_own(kind, module)]
     if len(found) != 1:
         raise InputError(f"task {name} holds {len(found)} subclasses of midalign.tasks.base.Task; leave one in it.")
     problem = _problem(found[0])
     if problem:
         raise InputError(f"task {name}: {found[0].__name__} {problem}.")
+    for key, method in list(vars(found[0]).items()):
+        if inspect.isfunction(method):
+            setattr(found[0], key, _watched(method, path))
     found[0].sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     return found[0]
 
 
 def _problem(kind):
     """Why rows and reports could not do with a task, or None."""
+    if isinstance(kind.fields, str) or not all(isinstance(field, str) for field in kind.fields):
+        return f'has fields {kind.fields!r}, which are no list of names; write fields = ("question", "answer")'
     figures, columns = list(kind.figures), kind.columns or kind.figures
     reserved = sorted(RESERVED.intersection(figures))
     if kind.text not in kind.fields:
@@ -55,6 +63,67 @@ def _problem(kind):
     if kind.gold is Task.gold:
         return "has no gold; write a method gold(self, row) that gives the right answer"
     return None
+
+
+def _watched(method, path):
+    """A method of a user's class that says in one sentence what is wrong in it: its line, the row, what it gave."""
+
+    @functools.wraps(method)
+    def watched(self, *args, **kwargs):
+        row = args[0] if args and isinstance(args[0], dict) else {}
+        about = method.__name__ + (f" of {row['place']}" if "place" in row else "")
+        try:
+            given = method(self, *args, **kwargs)
+        except MidalignError:
+            raise
+        except Exception as error:  # whatever a user's file does
+            frames = traceback.extract_tb(error.__traceback__)
+            line = [frame.lineno for frame in frames if frame.filename == method.__code__.co_filename][-1]
+            sentence = f"task {place_of(path)}, line {line}: {about} raised {_reason(error)}; mend it."
+            raise InputError(sentence) from error
+        allowed = _allowed(self, method.__name__, given)
+        if allowed:
+            raise InputError(f"task {place_of(path)}: {about} gave {shown(repr(given))}; it gives {allowed}.")
+        return given
+
+    return watched
+
+
+def _allowed(task, method, given):
+    """What a method must give, where it does not."""
+    if method == "gold" and not isinstance(given, str):
+        return "text"
+    if method == "problem" and not (given is None or isinstance(given, str)):
+        return "text, or None"
+    if method != "counts":
+        return None
+    if not isinstance(given, dict) or not all(_are_numbers(given.get(figure)) for figure in task.figures):
+        return f"counts, the same many numbers for every row, of {', '.join(task.figures)}"
+    for name, figure in task.figures.items():
+        if not _is_of_each(figure.share, len(given[name])):
+            return f"what figure {name} can be made of: figure {name} gives no share for each of several sums"
+    return None
+
+
+def _are_numbers(counts):
+    return isinstance(counts, tuple | list | np.ndarray) and all(
+        isinstance(n, int | float | np.number | np.bool_) for n in counts
+    )
+
+
+@functools.cache
+def _is_of_each(share, n):
+    """Whether a figure of n counts is one of each of several sums, as intervals and tests take it."""
+    some = np.arange(1.0, 5 * n + 1).reshape(5, n)
+    try:
+        together = np.asarray(share(some), dtype=float)
+        return together.shape == (5,) and np.allclose(together, [share(one) for one in some], equal_nan=True)
+    except Exception:  # whatever a user's figure does
+        return False
+
+
+def _reason(error):
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _is_own(kind, module):
