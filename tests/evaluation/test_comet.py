@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from midalign.cli import app
 from midalign.errors import InputError
-from midalign.evaluation.comet import comet_scores, require_comet
+from midalign.evaluation.comet import comet_scores, judge, require_comet
 from midalign.tasks import find_task
 
 # Scores an answer by how many of its letters the reference has, less where the source was copied.
@@ -62,6 +62,13 @@ def test_every_answer_gets_its_score_and_equal_ones_are_asked_once(comet_python)
     ]
     found = comet_scores(comet_python(), "Unbabel/wmt22-comet-da", triples)
     assert found == {triples[0]: 0.5, triples[1]: pytest.approx(-0.6), triples[3]: 0}
+
+
+def test_a_thought_before_a_translation_is_not_judged(comet_python):
+    task, row = find_task("translation"), {"locale": "de-en", "source": "Haus", "target": "house"}
+    answers = ["<think>Haus is house</think>house", "house"]
+    judge(task, comet_python(), "m", [(row, answer) for answer in answers])
+    assert [task.counts(row, answer)["comet"] for answer in answers] == [(0.5, 1)] * 2
 
 
 @pytest.mark.parametrize(

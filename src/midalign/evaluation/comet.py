@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from midalign.errors import InputError
+from midalign.tasks.thoughts import without_thought
 from midalign.tasks.translation.task import Translation
 from midalign.texts import place_of, shown, squeeze
 
@@ -40,7 +41,7 @@ def judge(task, python, model, answered):
 
     python, model: see `comet_scores`.   answered: [(row, answer)] of all that will be scored.
     """
-    triples = [(row["source"], answer, row["target"]) for row, answer in answered]
+    triples = [(row["source"], without_thought(answer), row["target"]) for row, answer in answered]
     task.judge(comet_scores(python, model, triples))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from midalign.languages import language_of
 from midalign.tasks import sources
+from midalign.tasks.thoughts import without_thought
 from midalign.texts import label_of, spelled
 
 # (right before, right after) -> what to call a row; those right in both teach nothing.
@@ -90,8 +91,12 @@ class Task:
         return {"prompt": self.prompt(row), "completion": [{"role": "assistant", "content": self.gold(row)}]}
 
     def counts(self, row, answer):
-        """{figure: its counts} of one answer, any str; counts of rows add up to those of a corpus."""
-        return {"accuracy": (spelled(answer) == spelled(self.gold(row)), 1)}
+        """{figure: its counts} of one answer; counts of rows add up to those of a corpus.
+
+        answer: any str, also one behind a thought, which is no part of it (`without_thought`).
+        """
+        said, gold = (spelled(without_thought(text)) for text in (answer, self.gold(row)))
+        return {"accuracy": (said == gold, 1)}
 
     def right(self, row, answer):
         """Whether an answer is all right, for the examples in a report: the compared figure of it alone is 1."""

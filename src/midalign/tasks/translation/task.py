@@ -5,6 +5,7 @@ from typing import ClassVar
 from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.tasks.base import Figure, Task, accuracy
+from midalign.tasks.thoughts import without_thought
 from midalign.tasks.translation import figures, sources
 from midalign.tasks.translation.names import name_of
 from midalign.texts import comparable, shown
@@ -30,7 +31,10 @@ class Translation(Task):
     comet = None  # see `judge`
 
     def judge(self, scores):
-        """Take COMET among the figures.   scores: {(source, answer, reference): its score} of all that is scored."""
+        """Take COMET among the figures.
+
+        scores: {(source, answer without its thought, reference): its score} of all that is scored.
+        """
         self.comet = scores
         self.figures = {**self.figures, "comet": Figure("COMET", accuracy)}
         self.columns = (*self.columns, "comet")
@@ -44,6 +48,7 @@ class Translation(Task):
         return [{"role": "user", "content": f"{asked}\n{source}: {row['source']}\n{target}:"}]
 
     def counts(self, row, answer):
+        answer = without_thought(answer)
         said, source, target = map(comparable, (answer, row["source"], row["target"]))
         language = self.direction(row["locale"])[1]
         counts = {name: figures.counts(name, language, answer, row["target"]) for name in ("chrf", "bleu")}
