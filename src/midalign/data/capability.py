@@ -82,12 +82,12 @@ class Capability:
         if others := self._other_kinds():
             raise InputError(
                 f"this model keeps its past in layers of kind {others}, but our generation is exact for full and "
-                "sliding-window attention only; use `lm_eval --tasks massive_slots` for it."
+                "sliding-window attention only; use `lm_eval` where it has this task."
             )
         if self.border is not None and longest > self.border:
             raise InputError(
                 f"our generation is not possible: {self._past(longest)}; lower max_new_tokens, or use "
-                "`lm_eval --tasks massive_slots`."
+                "`lm_eval` where it has this task."
             )
 
     def _other_kinds(self):

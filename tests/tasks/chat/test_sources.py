@@ -170,6 +170,11 @@ def test_the_hub_has_a_configuration_for_a_language_or_a_column(hub):
         texts("some/data", "de", "train")
 
 
+def test_the_embedded_corpus_has_no_chats():
+    with pytest.raises(InputError, match="task_data demo, the embedded corpus, has no chats"):
+        texts("demo", "de", "train")
+
+
 def test_nulls_of_a_table_are_no_arguments_of_a_call(tmp_path, hub):
     def calling(name, **arguments):
         call = {"type": "function", "function": {"name": name, "arguments": arguments}}

@@ -24,6 +24,8 @@ def find(source, language, partition, revision, column):
     Records of other languages are passed over. Raises InputError, NoSplitError where there is no such partition.
     """
     require_language(language)
+    if source == "demo":
+        raise InputError("task_data demo, the embedded corpus, has no chats; name a file, a folder or a hub data set.")
     columns = (column,) if column else COLUMNS
     if not os.path.lexists(source):
         found, own = _hub_records(source, language, partition, revision)
