@@ -15,7 +15,15 @@ from collections import Counter
 import numpy as np
 from seqeval.metrics.sequence_labeling import precision_recall_fscore_support
 
+from midalign.languages import language_of, primary_of
+
 WITHOUT_SPACES = frozenset({"ja", "km", "lo", "my", "th", "yue", "zh"})
+
+
+def without_spaces(name):
+    """Whether a language is written without spaces.   name: any of its tags, or a treebank of it, such as zh_gsd."""
+    tag = name.partition("_")[0]
+    return primary_of(language_of(tag) or tag) in WITHOUT_SPACES
 
 
 def match(gold, answered):

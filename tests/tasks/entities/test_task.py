@@ -14,6 +14,7 @@ from midalign.data.reading import task_rows, texts_of_tests
 from midalign.errors import InputError
 from midalign.evaluation.transfer import group_of
 from midalign.tasks import find_task
+from midalign.tasks.entities import treebanks
 from midalign.tasks.entities.prompts import PROMPTS
 from midalign.tasks.entities.task import Entities
 from midalign.texts import comparable
@@ -85,6 +86,17 @@ def test_case_counts_and_so_do_blanks_but_where_none_are_written():
         assert counts(chinese, LOC=["人文 大樓"])["f1"] == (1, 0, 0)
     assert counts(row(("Bør\u0308", "B-PER")), PER=["Bør\u0308"])["f1"] == (1, 0, 0)
     assert counts(row(("Zen\u00f3n", "B-PER")), PER=["Zeno\u0301n"])["f1"] == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("locale", "without"),
+    [("zh", True), ("zho", True), ("cmn-Hant", True), ("zh_gsd", True), ("zh_CN", True), ("jpn", True), ("tha", True),
+     ("lao", True), ("yue", True), ("jav", False), ("jv", False), ("zha", False), ("jam", False), ("tl_trg", False)],
+)  # fmt: skip
+def test_a_language_without_spaces_is_known_by_any_of_its_names(locale, without):
+    row = {"text": "北京 市", "tokens": ["北京", "市"], "tags": ["B-LOC", "I-LOC"], "locale": locale, "treebank": None}
+    assert TASK.right(row, '{"PER": [], "LOC": ["北京市"], "ORG": []}') == without
+    assert treebanks.joined(locale, ["北京", "市"]) == ("北京市" if without else "北京 市")
 
 
 def test_broken_json_scores_as_what_it_says_and_is_counted_as_mended():

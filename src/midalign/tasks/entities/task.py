@@ -17,7 +17,6 @@ from collections import Counter
 from typing import ClassVar
 
 from midalign.errors import InputError
-from midalign.languages import primary_of
 from midalign.tasks import items, sources
 from midalign.tasks.base import Figure, Task, accuracy, micro_f1
 from midalign.tasks.entities import answers, treebanks
@@ -99,7 +98,7 @@ class Entities(Task):
     def _read(self, row, answer):
         """(gold, answered, whether it could be read, whether nothing was mended) of an answer, items comparable."""
         answered, repairs, readable = answers.read(answer)
-        without = primary_of(row["locale"].replace("_", "-")) in items.WITHOUT_SPACES
+        without = items.without_spaces(row["locale"])
         gold, own = (
             [(kind, "".join(spelled(words).split()) if without else spelled(words)) for kind, words in pairs]
             for pairs in (treebanks.entities(row), answered)

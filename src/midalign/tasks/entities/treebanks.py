@@ -14,6 +14,7 @@ from pathlib import Path
 from midalign.errors import InputError
 from midalign.files import whole
 from midalign.languages import TAG, language_of
+from midalign.tasks.items import without_spaces
 from midalign.tasks.sources import NoSplitError, value_of
 from midalign.texts import place_of, quoted, shown, squeeze
 
@@ -117,8 +118,8 @@ def id_of(treebank, sentence):
 
 
 def joined(language, tokens):
-    """The text of a sentence of which only the tokens are known."""
-    return ("" if language.startswith(("ja", "zh")) else " ").join(tokens)
+    """The text of a sentence of which only the tokens are known.   language: see `items.without_spaces`."""
+    return ("" if without_spaces(language) else " ").join(tokens)
 
 
 def _blocks(path):
