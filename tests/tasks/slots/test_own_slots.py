@@ -93,6 +93,22 @@ def test_a_name_may_hold_what_seqeval_s_tags_hold():
     assert {figures["support"] for figures in report["per_slot"].values()} == {1}
 
 
+WRITTEN = ("gr\u00f6\u00dfe", "gro\u0308\u00dfe")  # one name: a letter, and a letter with its mark
+
+
+@pytest.mark.parametrize("gold", WRITTEN)
+@pytest.mark.parametrize("answered", WRITTEN)
+@pytest.mark.parametrize("listed", [*WRITTEN, "any"])
+def test_a_name_is_one_however_its_letters_are_composed(gold, answered, listed):
+    task = find_task("slots", options={"task_slots": [listed]})
+    row = {"locale": "de", "utt": "xl", "annot_utt": f"[{gold} : xl]"}
+    assert task.problem(row) is None
+    assert task.counts(row, f"{answered}: xl")["f1"] == task.counts(row, f"{answered}: xl")["name_f1"] == (1, 0, 0)
+    assert task.report([row, row], [f"{answered}: xl", "None"])["per_slot"] == {
+        WRITTEN[0]: {"precision": 1, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
+    }
+
+
 WITHOUT_SPACES = [("jpn", "午前 九時", True), ("lo", "ມື້ ນີ້", True), ("de", "a b", False)]
 
 

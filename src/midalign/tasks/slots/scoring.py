@@ -1,8 +1,8 @@
 """Slot F1 of generated answers.
 
-A row is scored as two multisets of "slot: words" items (`tasks.items`). Words are compared NFC-normalised, case kept,
-white space collapsed; in languages written without spaces it is removed, because ja and zh annotations hold
-spaces that the utterance does not.
+A row is scored as two multisets of "slot: words" items (`tasks.items`). Names and words are compared NFC-normalised,
+case kept, white space collapsed; in languages written without spaces it is removed from words, because ja and zh
+annotations hold spaces that the utterance does not.
 An answered slot name that neither the task's list (MASSIVE's 55, or one's own) nor the gold knows becomes "?",
 whatever text it is.
 Where nothing is there to find and nothing was answered (0/0), precision, recall and F1 are 1.
@@ -12,7 +12,6 @@ part that can be read. An empty answer or "!!!!" is no exact match, also of a ro
 
 import numpy as np
 
-from midalign.languages import language_of, primary_of
 from midalign.tasks import items
 from midalign.tasks.base import micro_f1
 from midalign.tasks.slots import massive, reference
@@ -85,9 +84,9 @@ def is_exact(row, prediction):
 def _outcome(row, prediction):
     """((hits, spurious, missed), dropped parts) of one answer; the three as in `items.match`."""
     answered, dropped = massive.read_answer(prediction)
-    without_spaces = primary_of(language_of(row["locale"]) or row["locale"]) in items.WITHOUT_SPACES
+    without = items.without_spaces(row["locale"])
     gold, predicted = (
-        [(slot, _comparable(words, without_spaces)) for slot, words in pairs]
+        [(spelled(slot), _comparable(words, without)) for slot, words in pairs]
         for pairs in (massive.parse(row["annot_utt"]), answered)
     )
     return items.match(gold, predicted), dropped

@@ -7,7 +7,7 @@ from midalign.tasks import sources
 from midalign.tasks.base import Figure, Task, accuracy, micro_f1
 from midalign.tasks.items import precision, recall
 from midalign.tasks.slots import massive, scoring
-from midalign.texts import comparable, quoted, shown, squeeze
+from midalign.texts import comparable, quoted, shown, spelled, squeeze
 
 
 class Slots(Task):
@@ -45,7 +45,7 @@ class Slots(Task):
         if self._own and "any" in task_slots and len(task_slots) > 1:
             raise InputError("task_slots: found any beside other names; keep any alone, or name the slots.")
         self._any = task_slots == ["any"]
-        self.slots = frozenset(() if self._any else task_slots or massive.SLOTS)
+        self.slots = frozenset(() if self._any else map(spelled, task_slots or massive.SLOTS))
 
     def gold(self, row):
         return massive.target(row["annot_utt"])
@@ -56,7 +56,7 @@ class Slots(Task):
         except ValueError as error:
             return f"has a bad annotation: {str(error).removesuffix('.')}"
         for slot, words in pieces:
-            if slot is not None and not self._any and slot not in self.slots:
+            if slot is not None and not self._any and spelled(slot) not in self.slots:
                 whose = "is not among task_slots" if self._own else "MASSIVE does not know"
                 return f"has slot {shown(slot)}, which {whose}; use {', '.join(sorted(self.slots))}"
             if slot is not None and not comparable(slot):
