@@ -31,6 +31,8 @@ save_strategy: "no"
 logging_steps: 1
 report_to: none
 """
+TASKS = ("slots", "translation")
+MIXED = ["--task", *TASKS, "--task_languages", "en-US", "en-de", "--task_rows", "64", "24"]
 CASES = list(itertools.product(["joint", "alternate"], ["lora", "full"], [1, 4]))
 
 
@@ -88,8 +90,9 @@ def weights(folder):
 
 def losses(folder):
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    kept = ("loss", "loss/task", "loss/align", "align/retrieval_at_1", "eval_task", "eval_align", "train_loss")
-    return [{key: entry[key] for key in kept if key in entry} for entry in log if entry.keys() & {*kept}]
+    kept = {"loss", "loss/task", "loss/align", "align/retrieval_at_1", "eval_task", "eval_align", "train_loss"}
+    kept |= {f"{what}task{sep}{task}" for what, sep in (("loss/", "/"), ("eval_", "_")) for task in TASKS}
+    return [{key: entry[key] for key in entry if key in kept} for entry in log if entry.keys() & kept]
 
 
 def assert_same_run(one, other, to=1e-5):
@@ -149,6 +152,10 @@ VARIANTS = {
     },
     "align_chunk_size with use_peft and without activation_checkpointing": {
         "chunks_kept": ["--align_chunk_size", "2", *LORA],
+    },
+    "task_weights": {
+        "mixed": [*MIXED, "--task_weights", "0.5", "2.0", "--gradient_accumulation_steps", "3"],
+        "mixed_tokens": [*MIXED, "--eval_strategy", "steps", "--eval_steps", "3", "--task_eval_rows", "7", *LORA],
     },
     "load_best_model_at_end": {
         "best": [

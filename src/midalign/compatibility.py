@@ -106,6 +106,7 @@ FEATURES = (
             "per_device_train_batch_size and raise gradient_accumulation_steps",
         ),
     ),
+    Feature("task_weights", lambda t, m: t.task_weights, ("single", "ddp")),
     Feature("load_best_model_at_end", lambda t, m: t.load_best_model_at_end, ON_CPU),
 )
 
