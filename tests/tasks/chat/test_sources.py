@@ -58,7 +58,7 @@ def test_one_file_may_hold_all_languages_and_partitions(name, tmp_path):
     assert [texts(path, "sw", part) for part in ("train", "validation", "test")] == [["a"], ["c"], ["b"]]
     (row,) = task_rows(Chat(), path, "sw", "test", "main")
     assert (row["id"], row["locale"], row["partition"]) == ("sw 3", "sw", "test")
-    with pytest.raises(InputError, match="has no row with partition train"):
+    with pytest.raises(InputError, match="has no row of fr, only of de, sw"):
         texts(path, "fr", "train")
 
 
@@ -203,3 +203,25 @@ def test_a_chat_is_kept_apart_from_test_rows_as_a_whole(tmp_path):
     rows = task_rows(Chat(), str(tmp_path), "de", "train", "main")
     assert [row["user"] for row in rows] == ["thanks", "WETTER?"]
     assert [row["chat"] for row in rows] == ["x\ny\nthanks", "WETTER?"]
+
+
+def test_a_language_that_a_file_does_not_have_is_told_from_those_it_has(tmp_path):
+    write(tmp_path / "train.jsonl", *(record(f"a {name}", language=name) for name in ("en", "de-DE", "en", "x\n")))
+    with pytest.raises(NoSplitError) as error:
+        texts(tmp_path, "de", "train")
+    assert "train.jsonl has no row of de, only of en, de-DE, 'x\\n'; name another language" in str(error.value)
+    many = [record("a", lang=f"word {n}") for n in range(30)]
+    with pytest.raises(NoSplitError, match=r"only of word 0, word 1, .*, word 8 and others; name"):
+        texts(write(tmp_path / "many.jsonl", *many), "en", "train", column("lang"))
+    with pytest.raises(InputError, match='line 2 has no text in "language"'):  # which may be one of them
+        texts(write(tmp_path / "some.jsonl", record("a", language="de"), record("b")), "en", "train")
+
+
+def test_test_rows_in_other_languages_do_not_stop_a_run(tmp_path):
+    write(tmp_path / "train.jsonl", record("a", language="en"), record("b", language="de"))
+    write(tmp_path / "test.jsonl", record("c", language="de"))
+    data = DataConfig(task="chat", task_data=str(tmp_path), task_languages=["en", "de"])
+    assert scored_texts(Chat(), data, Sieve()) == {"c"}
+    data.score_languages = ["en"]
+    with pytest.raises(NoSplitError, match=r"test\.jsonl has no row of en, only of de"):
+        scored_texts(Chat(), data, Sieve())

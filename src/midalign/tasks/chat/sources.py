@@ -11,6 +11,7 @@ from midalign.texts import place_of, quoted, shown
 
 COLUMNS = ("language", "locale")  # that say a language, where a recipe names none
 SPLITS = ("split", "partition")  # that say a partition
+MOST = 9  # languages that a sentence names
 SAID = {"valid": "dev", "val": "dev", "validation": "dev"}
 
 
@@ -41,7 +42,7 @@ def find(source, language, partition, revision, column):
         by_column = isinstance(first[1], dict) and any(name in first[1] for name in SPLITS)
         if not by_column and partition != "train":
             raise NoSplitError(f"task_data {where} has no column split, so all its rows are for training; add one.")
-    rows = _rows(found, language, columns if column or not own else (), own)
+    rows = _rows(found, language, columns if column or not own else (), own, where)
     return _parted(rows, value_of(partition), by_column), where, alone
 
 
@@ -90,21 +91,28 @@ def _without_nulls(value):
     return [_without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
-def _rows(found, language, columns, own):
+def _rows(found, language, columns, own, where):
     """The records of a language, with an id and their locale.   columns: of which one says it; () where all are.
 
-    own: whether those of another language are wrong there, instead of passed over.
+    own: whether those of another language are wrong there, instead of passed over.   where: a name of the place.
+    Raises NoSplitError after the last where all are of other languages.
     """
+    others, only_others = {}, True
     for number, (place, record, problem) in enumerate(found):
         if problem or not isinstance(record, dict):
+            only_others = False
             yield place, None, problem or "is no object; a row is one"
             continue
         said = next((record[name] for name in columns if record.get(name) is not None), None) if columns else language
+        if isinstance(said, str) and language not in (said, said.replace("_", "-")) and not own:
+            if len(others) <= MOST:
+                others[said] = None
+            continue
+        only_others = False
         if not isinstance(said, str):
             yield place, None, f'has no text in "{columns[0]}", which says its language; see task_language_column'
         elif language not in (said, said.replace("_", "-")):
-            if own:
-                yield place, None, f"has {columns[0]} {shown(said)}, but {language} was asked for; keep languages apart"
+            yield place, None, f"has {columns[0]} {shown(said)}, but {language} was asked for; keep languages apart"
         else:
             name = record.get("id")
             if name is None:
@@ -115,6 +123,12 @@ def _rows(found, language, columns, own):
                 yield place, None, f'has {quoted(name)} in "id"; make it text or a whole number'
             else:
                 yield place, {**record, "id": str(name), "locale": language}, None
+    if others and only_others:
+        named = ", ".join(map(shown, [*others][:MOST])) + (" and others" if len(others) > MOST else "")
+        raise NoSplitError(
+            f"{where} has no row of {language}, only of {named}; name another language as it stands there, or the "
+            "column that says it, task_language_column."
+        )
 
 
 def _parted(rows, value, by_column):
