@@ -84,6 +84,12 @@ def _watched(method, path):
         allowed = _allowed(self, method.__name__, given)
         if allowed:
             raise InputError(f"task {place_of(path)}: {about} gave {shown(repr(given))}; it gives {allowed}.")
+        for name in self.figures if method.__name__ == "counts" else ():
+            if not _is_of_each(self.figures[name].share, len(given[name])):
+                raise InputError(
+                    f"task {place_of(path)}: figure {name} gives no share for each of several sums; let it take counts "
+                    "from the last axis, as in sums[..., 0] / sums[..., 1]."
+                )
         return given
 
     return watched
@@ -99,9 +105,6 @@ def _allowed(task, method, given):
         return None
     if not isinstance(given, dict) or not all(_are_numbers(given.get(figure)) for figure in task.figures):
         return f"counts, the same many numbers for every row, of {', '.join(task.figures)}"
-    for name, figure in task.figures.items():
-        if not _is_of_each(figure.share, len(given[name])):
-            return f"what figure {name} can be made of: figure {name} gives no share for each of several sums"
     return None
 
 
