@@ -99,3 +99,18 @@ def test_a_cache_folder_that_cannot_be_written_costs_nothing_but_the_time(tokeni
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "file")
     rows = prepared(tokenizer, TEXTS, sentence_columns)
     assert list(rows["input_ids"]) == sentence_ids(tokenizer, TEXTS)
+
+
+def test_a_run_beside_this_one_may_be_first(tokenizer, cache, caplog):
+    turns = []
+
+    def make(tokenizer, texts):
+        turns.append(texts)
+        if len(turns) == 2:  # the first was for the key
+            prepared(tokenizer, TEXTS, make)
+        return sentence_columns(tokenizer, texts)
+
+    with caplog.at_level("INFO"):
+        assert list(prepared(tokenizer, TEXTS, make)["input_ids"]) == sentence_ids(tokenizer, TEXTS)
+    assert len(turns) == 4 and len(kept(cache)) == 1
+    assert "not kept" not in caplog.text

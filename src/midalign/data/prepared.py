@@ -27,10 +27,9 @@ def prepared(tokenizer, items, make, processes=None):
     if not items or not tokenizer.is_fast:
         return Dataset.from_dict(make(tokenizer, items))
     folder = Path(datasets.config.HF_DATASETS_CACHE, "midalign", _key(tokenizer, items, make))
-    try:
-        return Dataset.load_from_disk(str(folder))
-    except (OSError, ValueError):  # not there, half deleted, or somebody else's
-        pass
+    kept = _kept(folder)
+    if kept is not None:
+        return kept
     table = Dataset.from_dict({"item": range(len(items))}).map(
         lambda batch: make(tokenizer, [items[i] for i in batch["item"]]),
         batched=True,
@@ -47,8 +46,16 @@ def prepared(tokenizer, items, make, processes=None):
             os.rename(new, folder)  # whole or not at all, also with several processes
             Path(new).mkdir()  # for TemporaryDirectory to take away
     except OSError as error:
-        logger.info("tokenised rows are not kept: %s.", error)
+        if _kept(folder) is None:  # else a run beside this one was first
+            logger.info("tokenised rows are not kept: %s.", error)
     return table
+
+
+def _kept(folder):
+    try:
+        return Dataset.load_from_disk(str(folder))
+    except (OSError, ValueError):  # not there, half deleted, or somebody else's
+        return None
 
 
 def _key(tokenizer, items, make):
