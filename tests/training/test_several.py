@@ -27,14 +27,11 @@ COUNTS = {"slots": 5, "translate": 3, "chat": 2}
 
 def examples():
     """Rows of three tasks: two instructions, and chats that have no word in common, not even a system message."""
-    slots, rows = find_task("slots"), corpus.rows("en-US", "train")
-    german = corpus.rows("de-DE", "train")
+    slots, translation = find_task("slots"), find_task("translation")
+    rows = corpus.rows("en-US", "train")
     translate = [
-        {
-            "prompt": [{"role": "user", "content": f"Translate from English to German.\n{row['utt']}"}],
-            "completion": [{"role": "assistant", "content": other["utt"]}],
-        }
-        for row, other in zip(rows, german, strict=True)
+        translation.example({"source": row["utt"], "target": other["utt"], "locale": "en-de"})
+        for row, other in zip(rows, corpus.rows("de-DE", "train"), strict=True)
     ]
     chat = [
         {
