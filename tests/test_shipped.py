@@ -109,12 +109,19 @@ def test_the_help_of_train_lists_the_keys_of_a_recipe(midalign):
     assert "midalign train RECIPE" in out and "  align_layer (0.5)\n" in out
 
 
-def test_recipes_lists_each_with_its_model_task_and_hardware(midalign):
+@pytest.mark.parametrize("width", [80, 200])
+def test_recipes_names_each_whole_on_any_terminal(midalign, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = midalign("recipes")
+    words = out.split()
+    for recipe in (ROOT / "recipes").glob("*/*.yaml"):
+        assert f"{recipe.parent.name}/{recipe.stem}" in words
+
+
+def test_recipes_lists_each_with_its_model_task_and_hardware(midalign, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = midalign("recipes")
     assert code == 0
-    rows = {row[0]: row[1:] for line in out.splitlines() if len(row := line.strip("│┃ ").split()) > 3}
-    for recipe in (ROOT / "recipes").glob("*/*.yaml"):
-        assert f"{recipe.parent.name}/{recipe.stem}" in rows
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
     assert ["qwen25/align_0.5b", "Qwen/Qwen2.5-0.5B-Instruct", "slots and alignment", "1x 24 GB GPU"] in cells
     assert ["tiny/sft", "demo", "slots", "1 thread of a 2-core CPU"] in cells

@@ -71,8 +71,9 @@ def _files(name):
 
 def _list(files):
     table = Table(title="midalign train RECIPE", title_justify="left")
-    for column in ("recipe", "model", "task", "hardware"):
-        table.add_column(column)
+    table.add_column("recipe", no_wrap=True)  # to be copied
+    for column in ("model", "task", "hardware"):
+        table.add_column(column, overflow="fold")
     for path, place in files.items():
         if path.startswith("recipes/") and path.endswith(RECIPE):
             values = read_yaml(place)
