@@ -123,6 +123,14 @@ def test_translations_are_asked_and_scored_as_the_task_says(demo_tasks, make_mod
     assert 0.2 < report["bleu"] < report["chrf"] < 0.9 and report["copied"] == pytest.approx(2 / 3, abs=0.05)
 
 
+@pytest.mark.parametrize("group", ["massive_slots_de-DE", "massive_intents_de-DE"])
+def test_no_figure_is_looked_for_on_the_hub(group, monkeypatch):
+    asked = []
+    monkeypatch.setattr("lm_eval.api.task.get_metric", asked.append)
+    manager = TaskManager(include_path=str(LM_TASKS), include_defaults=False, metadata={"task_data": "demo"})
+    assert manager.load([group])["tasks"] and asked == []
+
+
 def test_an_instruction_of_ones_own_is_asked():
     (row, *_) = rows("intents", "de-DE", "demo", None, task_instruction="Name it.")["test"]
     assert row["instruction"] == "Name it."
