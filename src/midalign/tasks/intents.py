@@ -8,9 +8,8 @@ from collections import Counter
 from typing import ClassVar
 
 from midalign.demo import corpus
-from midalign.tasks import sources
-from midalign.tasks.base import Figure, Task, accuracy, micro_f1
-from midalign.tasks.slots import massive
+from midalign.tasks.base import Figure, accuracy, micro_f1
+from midalign.tasks.on_massive import OnMassive
 from midalign.tasks.thoughts import without_thought
 from midalign.texts import shown, squeeze
 
@@ -29,13 +28,11 @@ INTENTS = frozenset(
 )
 
 
-class Intents(Task):
+class Intents(OnMassive):
     """What an utterance wants: `alarm set`."""
 
     fields = ("id", "locale", "partition", "utt", "intent")
     instruction = "Name the intent of the utterance, such as alarm set or weather query."
-    source = "AmazonScience/massive"
-    supervised, aligned = massive.SUPERVISED, massive.ALIGNED
     max_new_tokens = 16
     figures: ClassVar = {"accuracy": Figure("accuracy", accuracy), "scenario": Figure("scenario", accuracy)}
     explained = "accuracy: the intent is right; scenario: its first word is"
@@ -67,14 +64,6 @@ class Intents(Task):
             for intent, count in sorted(support.items())
         }
         return {**super().report(rows, answers), "per_intent": parts}
-
-    def language(self, name, source):
-        return name if sources.holds(source, name) else massive.find_locale(name)
-
-    def find(self, source, language, partition, revision):
-        if source != "demo" and not sources.holds(source, language):
-            sources.require_known(language, massive.LOCALES, "MASSIVE")
-        return super().find(source, language, partition, revision)
 
 
 @functools.cache

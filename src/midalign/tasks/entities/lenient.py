@@ -71,6 +71,16 @@ class _Reader:
             return self.members(depth + 1) if letter == "{" else self.items(depth + 1)
         return self.string() if letter in CLOSING else self.bare()
 
+    def separator(self, letter, comma):
+        """Whether the next letter, which is taken then, parts two members; what is amiss there is counted.
+
+        comma: whether one stands before it, or nothing.
+        """
+        parts = letter in ",;"
+        self.at += parts
+        self.repairs["comma"] += (comma or letter == ";") if parts else not comma
+        return parts
+
     def items(self, depth):
         """What is in a list, up to and with its bracket."""
         found, comma = [], True
@@ -82,12 +92,9 @@ class _Reader:
                     self.repairs["bracket"] += 1  # left for the object around
                 self.repairs["comma"] += comma and bool(found)
                 return found
-            if letter in ",;":
-                self.at += 1
-                self.repairs["comma"] += comma or letter == ";"
+            if self.separator(letter, comma):
                 comma = True
                 continue
-            self.repairs["comma"] += not comma
             begin = self.at
             value = self.value(depth)
             if isinstance(value, str) and self.next() == ":":  # a key: the list before it has no end
@@ -110,12 +117,9 @@ class _Reader:
                     return found
                 self.repairs["bracket"] += 1
                 continue
-            if letter in ",;":
-                self.at += 1
-                self.repairs["comma"] += comma or letter == ";"
+            if self.separator(letter, comma):
                 comma = True
                 continue
-            self.repairs["comma"] += not comma
             key = self.value(depth)
             if self.take(":"):
                 found.append((key if isinstance(key, str) else "", self.value(depth)))

@@ -71,11 +71,6 @@ def row_figures(row, prediction):
     return (len(hits), len(spurious), len(missed)), items.label_counts([outcome]), _exact(outcome, dropped)
 
 
-def row_counts(row, prediction):
-    """(true positives, false positives, false negatives) of one answer; see `row_figures`."""
-    return row_figures(row, prediction)[0]
-
-
 def is_exact(row, prediction):
     """Whether one answer is an exact match; see `row_figures`."""
     return row_figures(row, prediction)[2]

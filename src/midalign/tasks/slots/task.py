@@ -3,14 +3,14 @@
 from typing import ClassVar
 
 from midalign.errors import InputError
-from midalign.tasks import sources
-from midalign.tasks.base import Figure, Task, accuracy, micro_f1
+from midalign.tasks.base import Figure, accuracy, micro_f1
 from midalign.tasks.items import precision, recall
+from midalign.tasks.on_massive import OnMassive
 from midalign.tasks.slots import massive, scoring
 from midalign.texts import comparable, quoted, shown, spelled, squeeze
 
 
-class Slots(Task):
+class Slots(OnMassive):
     """Slots, MASSIVE's or one's own: `time: nine am; date: friday`.
 
     task_slots: the names that rows may have; ["any"] for all that come; None for MASSIVE's 55. Where they are given,
@@ -21,8 +21,6 @@ class Slots(Task):
     options = ("task_slots",)
     # The longest MASSIVE answer has fewer than 128 tokens in every tokenizer we tried.
     instruction = massive.INSTRUCTION
-    source = "AmazonScience/massive"
-    supervised, aligned = massive.SUPERVISED, massive.ALIGNED
     figures: ClassVar = {
         "f1": Figure("slot F1", micro_f1),
         "name_f1": Figure("slot found", micro_f1),
@@ -83,17 +81,8 @@ class Slots(Task):
         del figures["per_language"]
         return figures
 
-    def language(self, name, source):
-        return super().language(name, source) if self._free(source, name) else massive.find_locale(name)
-
-    def find(self, source, language, partition, revision):
-        if source != "demo" and not self._free(source, language):
-            sources.require_known(language, massive.LOCALES, "MASSIVE")
-        return super().find(source, language, partition, revision)
-
-    def _free(self, source, language):
-        """Whether rows are not MASSIVE's, so that a language is any that they have."""
-        return self._own or sources.holds(source, language)
+    def free(self, source, language):
+        return self._own or super().free(source, language)
 
     def vital(self, row):
         return [("utterance", row["utt"]), *((f"slot {s} with", words) for s, words in massive.parse(row["annot_utt"]))]
