@@ -44,7 +44,7 @@ def recipes(
 
 @app.command("new-task")
 def new_task(file: Annotated[Path, typer.Argument(help="The Python file to write, ending in .py.")]):
-    """Write a task of your own to start from, in thirty lines, and show how a recipe uses it."""
+    """Write a task of your own to start from, in about twenty lines, and show how a recipe uses it."""
     if file.suffix != ".py":
         raise InputError(f"{place_of(file)} does not end in .py, as the file of a task must; name one such as task.py.")
     content = (ROOT / "examples" / "intents.py").read_bytes()
