@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from midalign.alignment.hidden import NO_EXIT, decoder_of, middle_states, require_early_exit
+from midalign.alignment.hidden import NO_EXIT, decoder_of, every_layer, middle_states, require_early_exit
 
 LAYERS = 4
 SIZES = {
@@ -131,6 +131,12 @@ def test_states_and_gradients_are_those_of_output_hidden_states(family):
         for layer in range(LAYERS):
             found = middle_states(model, IDS, MASK, layer)
             torch.testing.assert_close(found[MASK.bool()], whole[layer][MASK.bool()])
+        passed = {}
+        every_layer(model, IDS, MASK, passed.__setitem__)
+        assert list(passed) == list(range(LAYERS + 1))
+        for layer, states in passed.items():
+            alone = middle_states(model, IDS, MASK, layer)
+            torch.testing.assert_close(states[MASK.bool()], alone[MASK.bool()])
 
     expected = gradients(model, whole[2])
     found = gradients(model, middle_states(model, IDS, MASK, 2))
@@ -146,7 +152,12 @@ def test_states_and_gradients_are_those_of_output_hidden_states(family):
 def test_what_has_no_exact_early_exit_is_refused_by_name(family):
     changes, message = REFUSED[family]
     model = make(family, changes)
-    for refusing in (lambda: require_early_exit(decoder_of(model)), lambda: middle_states(model, IDS, MASK, 2)):
+    refusals = (
+        lambda: require_early_exit(decoder_of(model)),
+        lambda: middle_states(model, IDS, MASK, 2),
+        lambda: every_layer(model, IDS, MASK, print),
+    )
+    for refusing in refusals:
         with pytest.raises(ValueError, match=message):
             refusing()
 

@@ -1,4 +1,4 @@
-"""Early exit: run a decoder up to its middle layer and no further.
+"""Early exit: run a decoder up to its middle layer and no further. And what every layer writes, in one pass.
 
 Legend: B sentences, T tokens, H hidden width, L decoder layers.
 """
@@ -84,19 +84,8 @@ def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
     ]
     if layer < depth:
         hooks.append(layers[layer].register_forward_pre_hook(_refuse_upper_layer))
-    # transformers hooks what its configuration asks for when it is first asked, and would find the lower layers alone.
-    off = {name: False for name in RECORDS if getattr(decoder.config, name, False)}
-    # A causal LM projects only the positions in `logits_to_keep`: none. A bare decoder has no head to spare.
-    no_logits = {} if called is decoder else {"logits_to_keep": input_ids.new_empty(0)}
     try:
-        output = model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            use_cache=False,
-            **no_logits,
-            **off,
-        )
+        output = _run(model, decoder, input_ids, attention_mask, position_ids)
     finally:
         decoder.layers = layers
         for hook in hooks:
@@ -106,6 +95,59 @@ def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
             f"{type(decoder).__name__} did not run its `norm`, so it has no early exit; use another model."
         )
     return output
+
+
+def every_layer(model, input_ids, attention_mask, take, position_ids=None):
+    """One pass through all layers: calls take(layer, states) for 0 (embeddings) .. L, in this order.
+
+    states: (B, T, H), what `middle_states` gives at that layer, so the last ones are not normed either. No LM head
+    runs, and no state is kept here. Arguments and errors: see `middle_states`.
+    """
+    decoder = decoder_of(model)
+    require_early_exit(decoder)
+    depth, order, last = len(decoder.layers), [], None
+
+    def entered(layer):
+        def hook(_, args, kwargs):
+            order.append(layer)
+            take(layer, args[0] if args else kwargs["hidden_states"])
+
+        return hook
+
+    def keep(_, args):
+        nonlocal last
+        last = args[0]
+
+    hooks = [decoder.norm.register_forward_pre_hook(keep)]
+    hooks += [own.register_forward_pre_hook(entered(i), with_kwargs=True) for i, own in enumerate(decoder.layers)]
+    try:
+        _run(model, decoder, input_ids, attention_mask, position_ids)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if order != list(range(depth)) or last is None:
+        raise ValueError(
+            f"{type(decoder).__name__} does not run its `layers` once and in order, and then its `norm`, so no state "
+            "belongs to one layer; use a decoder built like Llama, Qwen3, Gemma 3 or Mistral."
+        )
+    take(depth, last)
+
+
+def _run(model, decoder, input_ids, attention_mask, position_ids):
+    """A forward pass without cache, LM head or records of its own.   decoder: of the model."""
+    # transformers hooks what its configuration asks for when it is first asked, and would find the lower layers alone.
+    off = {name: False for name in RECORDS if getattr(decoder.config, name, False)}
+    # A causal LM projects only the positions in `logits_to_keep`: none. A bare decoder has no head to spare.
+    bare = extract_model_from_parallel(model, keep_torch_compile=False) is decoder
+    no_logits = {} if bare else {"logits_to_keep": input_ids.new_empty(0)}
+    return model(
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        position_ids=position_ids,
+        use_cache=False,
+        **no_logits,
+        **off,
+    )
 
 
 def _refuse_upper_layer(module, args):

@@ -118,12 +118,12 @@ def cka_loss(source, target):
     """
     if len(source) < 4:
         raise ValueError(f"cka_loss needs 4 pairs or more, found {len(source)}.")
-    gram_s, gram_t = (_u_centred_gram(states.float()).flatten() for states in (source, target))
+    gram_s, gram_t = (u_centred_gram(states.float()).flatten() for states in (source, target))
     # The inner product of such Gram matrices is n (n - 3) times the unbiased HSIC: CKA is their cosine.
     return 1 - F.cosine_similarity(gram_s, gram_t, dim=0)
 
 
-def _u_centred_gram(states):
+def u_centred_gram(states):
     """(n, H) -> (n, n): inner products between different rows, less what belongs to a row alone (Szekely, Rizzo 2014).
 
     Every row and column sums to 0, the diagonal is 0. A shift of all rows changes nothing, so they are centred first,
