@@ -25,6 +25,7 @@ FLOORS = {
     "demo": 0,
     "languages": 0,
     "texts": 0,
+    "pages": 0,
     "shipped": 0,
     "files": 1,
     "pair_files": 2,

@@ -1,14 +1,12 @@
 """The Markdown table and the HTML page."""
 
-import html.parser
 import io
 import json
 import re
-import shutil
-import subprocess
 import unicodedata
 
 import pytest
+from browser import Reader, asked_and_said, hidden, in_chromium
 from rich.console import Console
 
 from midalign.evaluation.comparison import compare
@@ -53,27 +51,9 @@ def test_scores_are_json_with_the_versions(folder):
     assert markdown(result) == (folder / "report.md").read_text()
 
 
-class Reader(html.parser.HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.tags, self.open, self.text = [], [], ""
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
 @pytest.fixture
 def read(folder):
-    reader = Reader()
-    reader.feed((folder / "report.html").read_text(encoding="utf-8"))
+    reader = Reader((folder / "report.html").read_text(encoding="utf-8"))
     assert reader.open == []  # every tag is closed, in order
     return reader
 
@@ -171,19 +151,8 @@ def test_any_name_of_a_run_stays_the_text_of_its_cell(tmp_path, name):
     assert "\x1b" not in table and not re.search(r"(?<!\\)[\[\]`]", table)
 
 
-# Tells the page around what a reader could not get at: text that is clipped, or reached by scrolling sideways only.
-HIDDEN = """<script>
-const hidden = [...document.querySelectorAll("main td, main th, main .figure span, header p, main dd")].filter(part => {
-  const box = part.getBoundingClientRect();
-  const cut = part.clientWidth > 0 && part.scrollWidth > part.clientWidth + 1;
-  return box.left >= 0 && (box.right > innerWidth + 1 || cut);
-});
-parent.postMessage(`${innerWidth} wide, hidden: ` + hidden.map(part => part.textContent.trim()).join("|"), "*");
-</script>"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@in_chromium
 @pytest.mark.parametrize("width", [390, 800, 1200])
 def test_nothing_is_cut_off_on_a_phone_or_a_desk(tmp_path, width):
     rows = {"tr-TR": [{"id": str(i), "locale": "tr-TR", "utt": "x" * 90, "annot_utt": "[time : x]"} for i in range(40)]}
@@ -193,27 +162,15 @@ def test_nothing_is_cut_off_on_a_phone_or_a_desk(tmp_path, width):
     }
     data = {"data": {"source": "a/folder/with/rows"}}
     write_report(TASK, tmp_path, rows, answers, {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name", data)
-    page = tmp_path / "report.html"
-    text = page.read_text()
-    policy = text[text.index('<meta http-equiv="Content-Security-Policy"') :].splitlines()[0]
-    page.write_text(text.replace(policy, "").replace("</body>", HIDDEN + "</body>"))
-    around = tmp_path / "around.html"  # a window is never narrower than 500 pixels, a frame is
-    frame = f'<iframe src="report.html" width="{width}" height="900" style="border: 0"></iframe>'
-    around.write_text(f"<title></title><script>onmessage = said => document.title = said.data</script>{frame}")
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"]
-    done = subprocess.run([*command, f"file://{around}"], capture_output=True, timeout=120)
-    title = re.search("<title>(.*)</title>", done.stdout.decode(), re.DOTALL)[1]
-    assert title == f"{width} wide, hidden: "
+    assert hidden(tmp_path / "report.html", width) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@in_chromium
 def test_a_browser_lays_the_page_out_without_a_word_on_its_console(folder, tmp_path):
     picture = tmp_path / "report.png"
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0"]
-    command += [f"--screenshot={picture}", "--window-size=1000,1400", f"file://{folder / 'report.html'}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "CONSOLE" not in done.stderr
+    asked, said = asked_and_said((folder / "report.html").read_text(encoding="utf-8"), picture)
+    assert asked == ["http://page.example/page.html"] and said == []
     assert picture.stat().st_size > 10_000
 
 

@@ -8,12 +8,10 @@
 import json
 import os
 import platform
-import re
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 from rich import box
 from rich.table import Table
 from rich.text import Text
@@ -23,16 +21,11 @@ from midalign.errors import InputError
 from midalign.evaluation import statistics
 from midalign.evaluation.comparison import compare, examples, failing
 from midalign.evaluation.transfer import GROUPS
+from midalign.pages import COLOURS, page
 from midalign.texts import in_markdown, shown
 
 FILES = ("scores.json", "report.md", "report.html")
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 NO_INTERVAL = "no interval"
-TEMPLATE = Path(__file__).with_name("report.html")
-# At least 3:1 against the tracks of the light and the dark page; bars are named too, so colour is never alone.
-COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
-
-
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "sacrebleu", "numpy")
 
 
@@ -191,35 +184,26 @@ def _all_figures(result):
 
 
 def html(result):
-    """The page: text from models and data is escaped, colours follow the reader's light or dark setting."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, finalize=_visible
-    )
-    environment.filters.update(percent=percent, signed=signed, between=between, p_value=p_value)
-    environment.filters["signed_between"] = partial(between, number=signed)
-    names, compared, data = list(result["runs"]), _compared(result), result["record"]["data"]
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        result,
-        failing=result[f"failing_{result['task']['part'] or 'part'}s"],
-        names=names,
-        compared=compared,
-        colours={name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)},
-        group_parts=[(group, _counted(count, "language"), figures) for group, count, figures in _groups(result)],
-        language_parts={
+    """The page of a comparison."""
+    failing = result[f"failing_{result['task']['part'] or 'part'}s"]
+    return page("evaluation/report.html", FILTERS, **result, **parts(result), failing=failing)
+
+
+def parts(result):
+    """What the tables of a page show, as `runs_table.html` takes it."""
+    names, data = list(result["runs"]), result["record"]["data"]
+    return {
+        "names": names,
+        "compared": _compared(result),
+        "colours": {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)},
+        "group_parts": [(group, _counted(count, "language"), figures) for group, count, figures in _groups(result)],
+        "language_parts": {
             group: [(locale, _counted(rows, "row"), figures) for locale, rows, figures in some]
             for group, some in _languages(result).items()
         },
-        source="the embedded demo corpus" if data["source"] == "demo" else data["source"],
-        notes=notes(result),
-    )
-
-
-def _visible(value):
-    """Text with control characters, which no page may hold, as escapes; joiners and marks of direction stay."""
-    if not isinstance(value, str):
-        return value
-    return type(value)(CONTROL.sub(lambda found: repr(found[0])[1:-1], value))
+        "source": "the embedded demo corpus" if data["source"] == "demo" else data["source"],
+        "notes": notes(result),
+    }
 
 
 def _counted(number, what):
@@ -250,3 +234,9 @@ def between(interval, number=percent):
 def p_value(p):
     """0.0412 -> "0.041"; the smallest ones as "<0.001"."""
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+FILTERS = {
+    **{"percent": percent, "signed": signed, "between": between, "p_value": p_value},
+    "signed_between": partial(between, number=signed),
+}
