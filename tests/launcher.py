@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -13,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 # zero3_all: as zero3, but small weights are shared out too. DeepSpeed keeps what has under 100,000 entries everywhere,
 # which is all of a tiny model.
 ENGINES = ("ddp", "zero2", "zero3", "zero3_all")
+# DeepSpeed compiles here. In the shared folder of torch, a build that was killed at any time before leaves a lock for
+# which every later one waits without end.
+EXTENSIONS = tempfile.TemporaryDirectory(prefix="midalign-extensions-")
 # What a recipe needs for an engine on a CPU. With use_cpu accelerate would run DDP in place of DeepSpeed.
 ON_CPU = {
     "single": ["--use_cpu", "true"],
@@ -35,14 +40,19 @@ ZERO3_ALL = {
 }
 
 
-def launch(engine, folder, *command, timeout=900):
-    """Run `command` (a Python file and its arguments) under an engine.   Returns the CompletedProcess."""
+def launch(engine, folder, *command, timeout=600):
+    """Run `command` (a Python file and its arguments) under an engine.   Returns the CompletedProcess.
+
+    After `timeout` seconds the launcher is asked to end, and ends its processes: left alone they would keep the cores
+    from every test behind this one.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "src"),
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "CUDA_VISIBLE_DEVICES": "",
         "DS_ACCELERATOR": "cpu",
+        "TORCH_EXTENSIONS_DIR": EXTENSIONS.name,
     }
     environment.pop("ACCELERATE_USE_CPU", None)  # as the launcher sets it
     start = [sys.executable]
@@ -52,14 +62,17 @@ def launch(engine, folder, *command, timeout=900):
             start += ["--config_file", _everything_shared(Path(folder))]
         else:
             start += ["--config_file", ROOT / "accelerate_configs" / f"{engine}.yaml", "--mixed_precision", "no"]
-    return subprocess.run(
-        list(map(str, [*start, *command])),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    command = list(map(str, [*start, *command]))
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=60)
+            raise TimeoutError(f"{engine} was not done after {timeout} s; its last words: {err[-2000:]}") from None
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _everything_shared(folder):
