@@ -25,6 +25,7 @@ def main():
     parser.add_argument("--pivot", default="en-US")
     parser.add_argument("--labelled", type=int, default=0, help="task_rows of the run")
     parser.add_argument("--pairs", type=int, default=None, help="of each language; all when unset")
+    parser.add_argument("--wrong", action="store_true", help="give every sentence another one's translation: a control")
     options = parser.parse_args()
     task = find_task("intents")
     pivot = task_rows(task, options.data, options.pivot, "train", None)
@@ -37,11 +38,12 @@ def main():
         translated = {row["id"]: row["utt"] for row in task_rows(task, options.data, locale, "train", None)}
         source, target = language_of(locale), language_of(options.pivot)
         with (options.output / f"{source}-{target}.jsonl").open("w", encoding="utf-8") as file:
-            for row in free:
-                if row["id"] in translated:
-                    pair = {"source": translated[row["id"]], "target": row["utt"]}
-                    pair |= {"source_lang": source, "target_lang": target}
-                    file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+            both = [row for row in free if row["id"] in translated]
+            partners = both[1:] + both[:1] if options.wrong else both
+            for row, partner in zip(both, partners, strict=True):
+                pair = {"source": translated[partner["id"]], "target": row["utt"]}
+                pair |= {"source_lang": source, "target_lang": target}
+                file.write(json.dumps(pair, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# The runs of recipes/evidence.md, one after another; what is done is skipped, so start it again after any end.
+#
+#     recipes/evidence/queue.sh MODEL MASSIVE TATOEBA OUT [ARM-SEED...]
+#
+# MODEL: a folder of Gemma 3 270M with a chat template.   MASSIVE: <locale>/{train,validation}.jsonl.
+# TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs and scores go. Without ARM-SEED: all of the list below, in order.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+model=$1 massive=$2 tatoeba=$3 out=$4
+shift 4
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+labelled=4800 # rows with a label; the other 6,700 are free for pairs
+locales=(cy-GB ja-JP jv-ID sw-KE tr-TR)
+queue=(
+    task-1 domain1000-1 tatoeba-1 shuffled-1
+    task-2 domain1000-2 domain300-1 paper-1
+    task-3 domain1000-3 domain100-1 both-1 twice-1
+    tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
+)
+[ $# -gt 0 ] && queue=("$@")
+
+pairs() { # pairs FOLDER [OPTION...]: in-domain pairs, made once
+    [ -d "$out/$1" ] || python examples/in_domain_pairs.py "$massive" "$out/$1" "${locales[@]}" --labelled $labelled "${@:2}"
+}
+
+options() { # options ARM -> what it has beside its recipe
+    case $1 in
+        task) ;;
+        twice) echo --max_steps 600 ;;
+        domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" ;;
+        shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
+        tatoeba) echo --align_data "$tatoeba" ;;
+        paper) echo --align_data "$tatoeba" --align_center false --align_pool_skip_first false ;;
+        both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" ;;
+        *) echo "no arm is called $1" >&2 && return 2 ;;
+    esac
+}
+
+train() { # train RECIPE FOLDER SEED [OPTION...]
+    python src/run_midalign.py "recipes/gemma3/$1_intents_270m.yaml" --model_name_or_path "$model" --dtype float32 --use_cpu true \
+        --task_data "$massive" --seed "$3" --output_dir "$2" "${@:4}"
+}
+
+for run in "${queue[@]}"; do
+    arm=${run%-*} seed=${run##*-} scores=$out/scores/$run
+    [ -e "$scores/scores.json" ] && continue
+    recipe=align
+    case $arm in task | twice) recipe=sft ;; esac
+    given=$(options "$arm")
+    read -ra given <<< "$given"
+    if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
+        compgen -G "$out/runs/$run/checkpoint-*" > /dev/null && given+=(--resume_from_checkpoint true)
+        train $recipe "$out/runs/$run" "$seed" "${given[@]}"
+        touch "$out/runs/$run/done"
+    fi
+    midalign evaluate "$out/runs/$run" --task intents --data "$massive" --partition validation --rows 300 --no-base \
+        --locale en-US,cy-GB,ja-JP,jv-ID,sw-KE,tr-TR,de-DE,es-ES,hi-IN,fi-FI,th-TH,af-ZA,tl-PH \
+        --supervised en-US --aligned cy-GB,ja-JP,jv-ID,sw-KE,tr-TR --output "$scores"
+done
