@@ -12,11 +12,8 @@ import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback
 from trl import SFTTrainer
 
-from midalign.alignment import losses
-from midalign.alignment.hidden import decoder_of, require_early_exit
-from midalign.alignment.negatives import false_negatives, from_all_processes
-from midalign.config import resolve_layer
-from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_pairs, collate_task, pad_task
+from midalign.alignment.hidden import decoder_of
+from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_task, pad_task
 from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
@@ -28,11 +25,12 @@ from midalign.training.engines import (
 )
 from midalign.training.exactness import ExactAtStart
 from midalign.training.experts import balance_loss, routers_of, take_over_balance
-from midalign.training.forward import block_mask, pooled_pairs
+from midalign.training.forward import block_mask
 from midalign.training.from_python import FromPython, Given, begin
 from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
 from midalign.training.held_out import HeldOut
 from midalign.training.means import Means
+from midalign.training.pair_half import PairHalf
 from midalign.training.resume import Resumable
 from midalign.training.several import SeveralTasks
 
@@ -40,7 +38,7 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, SeveralTasks, SFTTrainer):
+class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, PairHalf, SeveralTasks, SFTTrainer):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     model: a name, a folder or a model.   args: MidAlignConfig.   processing_class: the tokenizer, the model's own when
@@ -113,9 +111,6 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Sev
         if self.pop_callback(ProgressCallback) or self.pop_callback(PrinterCallback):  # not the one of a notebook
             self.add_callback(Shown())
         keep_adapters_in_float32(self.model)
-        self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
-        if args.align_schedule != "sft":
-            require_early_exit(decoder_of(self.model))
         self._tell_tasks_apart()
         self._balance = take_over_balance(self)
         self.share_prefix, pack_pairs = self._fast_paths()
@@ -124,16 +119,10 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Sev
             self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
         elif self.tasks:
             self.data_collator = partial(pad_task, pad=self.data_collator)
-        self._collate_pairs = partial(
-            collate_pairs,
-            pad_token_id=self._tokenizer.pad_token_id,
-            packed=pack_pairs,
-            chunk=args.align_chunk_size,
-        )
-        self._candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
+        self._begin_pair_half(pack_pairs)
         self._means = Means()
         self._watch = Watch(self._candidates, args.align_loss == "infonce")
-        self._micro_batch = self._pair_halves = 0  # in the accumulation window at hand
+        self._micro_batch = 0  # in the accumulation window at hand
         self._hint_given = False
 
     def _fast_paths(self):
@@ -237,43 +226,6 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Sev
             return model
         self._metrics["train" if self.model.training else "eval"]["task/tokens_saved"].append(inputs.pop("saved"))
         return partial(model, attention_mask=block_mask(self.model, inputs.pop("segments"), inputs.pop("prefixes")))
-
-    def _align_loss(self, model, pairs):
-        batch = [*self._pooled(model, pairs["chunks"]), pairs["source_text"], pairs["target_text"]]
-        if self.args.align_gather_negatives:
-            batch = map(from_all_processes, batch)
-        source, target, *texts = batch
-        exclude = false_negatives(*texts)
-        loss = self._loss(source, target, exclude)
-        with torch.no_grad():
-            scores = losses.similarity(source, target, self.args.align_center)
-            retrieval = losses.retrieval_at_1(scores, exclude)
-            told_apart = retrieval * (
-                exclude.sum() < exclude.numel() - len(exclude)
-            )  # 0 where no sentence is another's negative
-        self._note("pair half", loss, told_apart)
-        self._means.add("loss/align", loss)
-        self._means.add("align/retrieval_at_1", retrieval)
-        self._metrics["train"]["align/padding"].append(pairs["padding"])
-        return loss
-
-    def _pooled(self, model, chunks):
-        args = self.args
-        if len(chunks) > 1 or args.align_schedule == "joint":
-            model = self.model  # a second forward of the wrapper would tell DDP that the upper layers are not used
-        return pooled_pairs(model, chunks, self.align_layer, args.align_pooling, args.align_pool_skip_first)
-
-    def _loss(self, source, target, exclude):
-        args = self.args
-        if args.align_stop_gradient:
-            target = target.detach()
-        if args.align_loss == "mse":
-            return losses.mse_loss(source, target)
-        if args.align_loss == "cka":
-            return losses.cka_loss(source, target)
-        return losses.alignment_loss(
-            source, target, args.align_temperature, args.align_symmetric, center=args.align_center, exclude=exclude
-        )
 
     # Logs
 
