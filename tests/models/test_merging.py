@@ -305,6 +305,10 @@ OPTIONS = {
     "endless weights, cut": ({"weights": (1.0, math.inf), "rank": 1}, "give two finite numbers"),
     "rank 0": ({"rank": 0}, "give 1 or more"),
     "weights that do not fit": ({"weights": (1e6, 1.0), "dtype": "float16"}, "does not fit into float16"),
+    "weights that vanish": (
+        {"weights": (1e-9, 1e-9), "dtype": "float16"},
+        "is too coarse .* use --dtype float32",
+    ),
     "a density that keeps nothing": ({"method": "ties", "density": 1e-9, "rank": 2}, "no update is left"),
     "slerp with weights of more than 1": ({"method": "slerp"}, "let them sum to 1"),
     "ties without a density": ({"method": "ties", "rank": 4}, "give --density"),

@@ -1,6 +1,7 @@
 """The sweep: the weight whose answers to development rows are best, each answer asked for once."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -66,8 +67,8 @@ def test_a_sweep_of_other_adapters_is_not_taken_for_this_one(adapters, tmp_path)
         sweep(Slots(), task, align, tmp_path / "out", [1.0], ROWS, rank=1)
 
 
-@pytest.mark.parametrize("weights", [[], [1.0, 1.0]])
-def test_weights_are_given_and_each_once(adapters, tmp_path, weights):
+@pytest.mark.parametrize("weights", [[], [1.0, 1.0], [1.0, math.nan]])
+def test_weights_are_given_finite_and_each_once(adapters, tmp_path, weights):
     with pytest.raises(InputError, match="each once"):
         sweep(Slots(), *adapters, tmp_path / "out", weights, ROWS)
 
@@ -112,6 +113,7 @@ def test_a_sweep_without_languages_or_with_words_is_refused(adapters, rows_folde
     for options, words in (
         (("--sweep", "0,1"), "give --locale"),
         (("--sweep", "much,more", "--locale", "en"), "give numbers with commas"),
+        (("--sweep", "", "--locale", "en"), "give numbers with commas"),
         (("--sweep", "1", "--locale", "en", "--method", "slerp"), "leave --method out"),
     ):
         code, said = run(capsys, *common, *options)

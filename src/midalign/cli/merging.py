@@ -80,7 +80,7 @@ def merge(
     free_place(output)
     task, align, base = _adapters(task, align, base)
     options = {"rank": rank, "dtype": dtype.value, "base": base, "check_logits": logits}
-    if sweep:
+    if sweep is not None:
         if method is not Method.sum or not locales:
             raise InputError("--sweep tries weights of a sum on rows of languages; leave --method out, give --locale.")
         weights = (1.0, _best_weight(kind, task, align, output, sweep, data, revision, locales, rows, options))

@@ -26,6 +26,7 @@ ORIGIN, CARD = "merge.json", "README.md"
 TEMPLATE = Path(__file__).with_name("merged.md")
 SENTENCES = 12
 EXACT = 1e-6  # of an update's norm: what float32 leaves of a sum that is exact on paper
+ROUNDED = 0.02  # of a factor's norm: several times what rounding to bfloat16 takes; more is underflow
 
 
 def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None, density=None, rank=None,
@@ -49,9 +50,14 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
     else:
         chosen = merging.coefficients(method, task, align, weights, borders)
         factors = merging.combine(task, align, chosen, rank)
+    whole = factors
     factors = {module: tuple(side.to(getattr(torch, dtype)) for side in pair) for module, pair in factors.items()}
     if not all(torch.isfinite(side).all() for pair in factors.values() for side in pair):
         raise InputError(f"the merged update does not fit into {dtype}; use smaller weights or --dtype float32.")
+    for module, pair in whole.items():
+        for exact, cast in zip(pair, factors[module], strict=True):
+            if (exact - cast).norm() > ROUNDED * exact.norm():
+                raise InputError(f"{dtype} is too coarse for the merged update of {module}; use --dtype float32.")
     if chosen:
         error = merging.relative_error(task, align, chosen, factors)
         _require(rank or dtype != "float32" or error <= EXACT, f"the merged update is {error:.1e} off")

@@ -1,6 +1,7 @@
 """The weight of an alignment update, chosen on development rows."""
 
 import json
+import math
 import statistics
 from functools import partial
 
@@ -23,8 +24,8 @@ def sweep(kind, task, align, output, weights, rows, batch_size=32, advance=lambd
     Returns {"chosen": weight, "weights": {weight: {locale: share, "mean": share}}} of the compared
     figure; equals: the smaller.
     """
-    if not weights or len(set(weights)) < len(weights):
-        raise InputError(f"found weights {weights} to try; give some, each once.")
+    if not weights or len(set(weights)) < len(weights) or not all(map(math.isfinite, weights)):
+        raise InputError(f"found weights {weights} to try; give some, each once and finite.")
     table = {}
     for weight in sorted(weights):
         folder = output / f"weight-{weight!r}"
