@@ -245,6 +245,18 @@ def test_an_adapter_is_compared_with_the_model_below_it(midalign, two_models, tm
     assert scores["runs"]["adapter"]["languages"]["tr-TR"]["gain"] == 0  # an untrained adapter
 
 
+def test_the_answers_of_a_base_serve_every_adapter_on_it(midalign, two_models, tmp_path):
+    options, parrot, _ = two_models
+    for name, rank in (("one", 2), ("two", 4)):
+        config = LoraConfig(r=rank, target_modules=["q_proj"], task_type="CAUSAL_LM")
+        get_peft_model(AutoModelForCausalLM.from_pretrained(parrot), config).save_pretrained(tmp_path / name)
+        AutoTokenizer.from_pretrained(parrot).save_pretrained(tmp_path / name)
+    assert midalign("evaluate", tmp_path / "one", *options)[0] == 0
+    code, _, err = midalign("evaluate", tmp_path / "one", tmp_path / "two", *options)
+    assert code == 0, err
+    assert list(result(tmp_path / "out")["runs"]) == [parrot.name, "one", "two"]
+
+
 def test_a_cut_evaluation_goes_on_and_ends_like_one_that_was_not(midalign, two_models, tmp_path, monkeypatch):
     options, parrot, _ = two_models
     whole = [*options[:-3], tmp_path / "whole", *options[-2:]]
@@ -279,7 +291,7 @@ def test_answers_of_other_weights_are_not_taken_for_this_models(midalign, two_mo
     parrot_that_says(parrot, silent, today="None")
     code, _, err = midalign("evaluate", silent, *options)
     assert code == 2
-    assert "holds answers of another model (other files, tokenizer)" in err
+    assert "holds answers of another model (other files)" in err
 
 
 def test_answers_to_other_prompts_are_not_taken_for_these(midalign, two_models):

@@ -24,7 +24,8 @@ from midalign.texts import place_of, shown, squeeze
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
-DEPENDS_ON = ("*.safetensors", "*config.json", "*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
+OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
+DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
 ADDITIVE = ("LORA", "ADALORA", "LOHA", "LOKR", "VERA", "IA3")  # change weights, neither tokens nor the cache
 
 
@@ -203,19 +204,19 @@ def fingerprint(run):
         "model": run.path,
         "files": hash_of(run.path, run.model.model_revision),
         "adapter": hash_of(run.adapter, None) if run.adapter else None,
-        "tokenizer": hash_of(run.tokenizer, run.model.model_revision),
+        "tokenizer": hash_of(run.tokenizer, run.model.model_revision, OF_TOKENIZER),
         "dtype": str(run.model.dtype),
         "bits": 4 if run.model.load_in_4bit else 8 if run.model.load_in_8bit else None,
     }
 
 
-def hash_of(path, revision):
-    """The sha256 of a folder's weights, configuration and tokenizer; the commit of a hub model."""
+def hash_of(path, revision, files=DEPENDS_ON):
+    """The sha256 of a folder's files, by default weights, configuration and tokenizer; the commit of a hub model."""
     folder = Path(path)
     if not folder.is_dir():
         return model_commit(path, revision)
     digest = hashlib.sha256()
-    for file in sorted({file for pattern in DEPENDS_ON for file in folder.glob(pattern)}):
+    for file in sorted({file for pattern in files for file in folder.glob(pattern)}):
         digest.update(file.name.encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 24):
