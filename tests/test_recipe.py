@@ -132,6 +132,7 @@ MISTAKES = [
     ("use_peft: true\nuse_bnb_nested_quant: true\n", (), "use_bnb_nested_quant is set, but load_in_4bit is not"),
     ("eval_on_start: true\n", (), "eval_on_start needs an evaluation"),
     ("align_pool_skip_first: true\nalign_pooling: last\n", (), "align_pool_skip_first averages the other tokens"),
+    ("align_context: task\nalign_pooling: bos\n", (), "align_context task has the same first token"),
     ("baseline_recipe: other.yaml\n", (), "baseline_recipe is for the table of score_languages"),
     ("align_languages: [de]\nmetric_for_best_model: retrieval_at_1_xx\n", (), "only de are measured"),
     ("align_sampling_temperature: 0\n", (), "align_sampling_temperature=0.0"),

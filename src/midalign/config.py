@@ -158,6 +158,10 @@ class MidAlignConfig(SFTConfig):
         default=0.5,
         metadata={"help": "Decoder layer whose output is aligned, 1..L-1, or a fraction of the depth L."},
     )
+    align_context: Literal["plain", "task"] = field(
+        default="plain",
+        metadata={"help": "Where a sentence of a pair stands: plain, alone; task, in the (first) task's prompt."},
+    )
     align_batch_size: int = field(default=32, metadata={"help": "Pairs in a micro-batch of one process."})
     align_gather_negatives: bool = field(
         default=True,

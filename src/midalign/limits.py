@@ -153,6 +153,11 @@ def _check_combinations(data, training, given):
             f"align_pool_skip_first averages the other tokens, found align_pooling {training.align_pooling}; "
             "use mean or weighted."
         )
+    if training.align_context == "task" and training.align_pooling == "bos":
+        raise InputError(
+            "align_context task has the same first token before every sentence, found align_pooling bos; use mean, "
+            "weighted or last."
+        )
     optimizer = training.optim.value
     if "layerwise" in optimizer or "lomo" in optimizer:
         raise InputError(

@@ -23,7 +23,7 @@ from trl import SFTConfig, SFTTrainer, get_peft_config
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, middle_states
 from midalign.config import MidAlignConfig
-from midalign.data.batches import pad_sentences
+from midalign.data.batches import collate_pairs
 from midalign.errors import InputError
 from midalign.models.loading import load_model
 from midalign.recipe import read_recipe
@@ -108,8 +108,8 @@ class Bench:
         sentences = [pair[side] for side in ("source", "target") for pair in pairs]
         tokens = sum(map(len, sentences))
         if who == "naive":
-            chunks = [{key: value.to(self.model.device) for key, value in pad_sentences(sentences, 0).items()}]
-            step = partial(self._naive, chunks[0], layer)
+            (padded,) = chunks = collate_pairs(pairs, 0)["chunks"]
+            step = partial(self._naive, {key: value.to(self.model.device) for key, value in padded.items()}, layer)
         else:
             batch = self.ours._prepare_inputs(self.ours._collate_pairs(pairs))
             chunks = batch["chunks"]
@@ -123,16 +123,18 @@ class Bench:
         return loss
 
     def _naive(self, batch, layer):
-        states = self.model(**batch, output_hidden_states=True, use_cache=False).hidden_states[layer]
-        return self.ours._loss(*losses.mean_pool(states, batch["attention_mask"]).chunk(2), None)
+        tokens = {key: batch[key] for key in ("input_ids", "attention_mask")}
+        states = self.model(**tokens, output_hidden_states=True, use_cache=False).hidden_states[layer]
+        return self.ours._loss(*losses.mean_pool(states, batch.get("pooled", batch["attention_mask"])).chunk(2), None)
 
     def _bare(self, batch, layer):
         return sum(self._run_bare(chunk, layer) for chunk in batch["chunks"])
 
     def _run_bare(self, chunk, layer):
-        mask, places = chunk["attention_mask"], None
         if "segments" in chunk:
-            mask, places = block_mask(self.model, chunk["segments"], chunk["segments"]), chunk["position_ids"]
+            mask, places = block_mask(self.model, chunk["segments"], chunk["prefixes"]), chunk["position_ids"]
+        else:
+            mask, places = chunk["attention_mask"], None
         return middle_states(self.decoder, chunk["input_ids"], mask, layer, places).float().square().mean()
 
     def micro_batch(self, who, laps):

@@ -6,7 +6,7 @@ Legend: B pairs, T tokens of the longest sentence.
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from midalign.data.packing import pack_sentences, pack_task
+from midalign.data.packing import pack_behind_prefix, pack_sentences, pack_task
 
 
 class Halves(Dataset):
@@ -71,24 +71,40 @@ def pad_task(rows, pad):
 def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):
     """Both sides of B pairs, in chunks that go through the model one after the other.
 
-    packed: lay sentences end to end (`packing.pack_sentences`); else they are right-padded.
+    pairs: rows of `data.tokens.pair_rows`; of sentences in a prompt only what follows `source_start`, `target_start`
+    is pooled.   packed: lay sentences end to end (`packing.pack_sentences`), or behind the prompt that they share
+    (`packing.pack_behind_prefix`); else they are right-padded.
     chunk: pairs of a chunk, the sources above the targets; all of them when None.
-    Returns chunks: list of {input_ids, attention_mask: (2b, T) int64, or what pack_sentences gives}; source_text,
-    target_text: (B,) int64, equal where texts are identical; padding: share of computed tokens that are none.
+    Returns chunks: list of {input_ids, attention_mask: (2b, T) int64, with a prompt also pooled: the same, 1 = token
+    that is pooled; or what packing gives}; source_text, target_text: (B,) int64, equal where texts are identical;
+    padding: share of computed tokens that are none.
     """
     chunk = chunk or len(pairs)
     chunks, tokens, computed = [], 0, 0
     for start in range(0, len(pairs), chunk):
-        sentences = [pair[side] for side in ("source", "target") for pair in pairs[start : start + chunk]]
-        chunks.append(pack_sentences(sentences) if packed else pad_sentences(sentences, pad_token_id))
-        tokens += sum(map(len, sentences))
-        computed += chunks[-1]["input_ids"].numel()
+        own = [(pair, side) for side in ("source", "target") for pair in pairs[start : start + chunk]]
+        sentences = [pair[side] for pair, side in own]
+        starts = [pair[f"{side}_start"] for pair, side in own] if "source_start" in pairs[0] else None
+        chunks.append(_chunk(sentences, starts, pad_token_id, packed))
+        size = chunks[-1]["input_ids"].numel()
+        computed += size
+        tokens += size if packed and starts else sum(map(len, sentences))
     return {
         "chunks": chunks,
         "source_text": torch.tensor([pair["source_text"] for pair in pairs]),
         "target_text": torch.tensor([pair["target_text"] for pair in pairs]),
         "padding": 1 - tokens / computed,
     }
+
+
+def _chunk(sentences, starts, pad_token_id, packed):
+    if packed:
+        return pack_behind_prefix(sentences, starts) if starts else pack_sentences(sentences)
+    chunk = pad_sentences(sentences, pad_token_id)
+    if starts:
+        before = torch.arange(chunk["input_ids"].size(1)) < torch.tensor(starts)[:, None]
+        chunk["pooled"] = chunk["attention_mask"].masked_fill(before, 0)
+    return chunk
 
 
 def pad_sentences(sentences, pad_token_id):

@@ -63,34 +63,68 @@ def pack_task(rows):
     names = ("input_ids", "position_ids", "segments", "prefixes", "copies", "labels", "shift_labels")
     names += ("tasks",) if "task" in rows[0] else ()
     columns = {name: [] for name in names}
-
-    def add(ids, first, segment, prefix, copies, labels, shifted, row):
+    for row, start, end, segment, prefix, copies in _pieces(rows):
         values = (segment, prefix, copies, *((row["task"],) if "task" in row else ()))
-        segments, prefixes, copies, *tasks = ([value] * len(ids) for value in values)
-        positions = range(first, first + len(ids))
-        pieces = (ids, positions, segments, prefixes, copies, labels, shifted, *tasks)
-        for name, piece in zip(names, pieces, strict=True):
+        segments, prefixes, copies, *tasks = ([value] * (end - start) for value in values)
+        shared = prefix == segment  # its last token predicts another one in each row
+        labels = [-100] * end if shared else row["labels"]
+        own = labels[start:end]
+        pieces = (row["input_ids"][start:end], range(start, end), segments, prefixes, copies)
+        for name, piece in zip(names, (*pieces, own, [*own[1:], -100][: len(own)], *tasks), strict=True):
             columns[name] += piece
-
-    segment = 0
-    for length, members in prefix_groups(rows):
-        shared, prefix = members[0]["input_ids"][:length], segment
-        add(shared, 0, prefix, prefix, len(members), [-100] * length, [-100] * length, members[0])
-        for row in members:
-            segment += 1
-            own = row["labels"][length:]
-            add(row["input_ids"][length:], length, segment, prefix, 1, own, [*own[1:], -100], row)
-        segment += 1
     saved = 1 - len(columns["input_ids"]) / sum(len(row["input_ids"]) for row in rows)
     return {name: torch.tensor([values]) for name, values in columns.items()} | {"saved": saved}
+
+
+def _pieces(rows):
+    """Yields (row, start, end, segment, prefix, copies) of each piece of a packed sequence: the tokens start..end of a
+    row, which see the piece `prefix` beside their own; a shared prefix, its own prefix, is that of `copies` rows.
+    """
+    segment = 0
+    for length, members in prefix_groups(rows):
+        prefix = segment
+        yield members[0], 0, length, prefix, prefix, len(members)
+        for row in members:
+            segment += 1
+            yield row, length, len(row["input_ids"]), segment, prefix, 1
+        segment += 1
+
+
+def pack_behind_prefix(sentences, starts):
+    """Sentences that begin alike, as in a prompt -> one packed sequence, what they share before them once.
+
+    sentences: lists of ids.   starts: of the first token of each that is pooled.
+    Returns input_ids, position_ids, segments, prefixes: (1, N) int64, as of `pack_task`; and places, pooled:
+    (sentences, T) int64, where in the N tokens those of each sentence are that are pooled (`unpack`).
+    """
+    rows = [{"input_ids": ids, "labels": [-100] * len(ids), "number": i} for i, ids in enumerate(sentences)]
+    columns = {name: [] for name in ("input_ids", "position_ids", "segments", "prefixes")}
+    shared, places = range(0), [()] * len(rows)
+    for row, start, end, segment, prefix, _ in _pieces(rows):
+        here = range(len(columns["input_ids"]), len(columns["input_ids"]) + end - start)
+        if prefix == segment:
+            shared = here
+        else:  # a sentence may begin with the same words as all others: these are part of what is shared
+            places[row["number"]] = [*shared, *here][starts[row["number"]] :]
+        length = end - start
+        pieces = (row["input_ids"][start:end], range(start, end), [segment] * length, [prefix] * length)
+        for name, piece in zip(columns, pieces, strict=True):
+            columns[name] += piece
+    width = max(map(len, places))
+    return {
+        **{name: torch.tensor([values]) for name, values in columns.items()},
+        "places": torch.tensor([[*own, *([0] * (width - len(own)))] for own in places]),
+        "pooled": torch.tensor([[1] * len(own) + [0] * (width - len(own)) for own in places]),
+    }
 
 
 def pack_sentences(sentences):
     """Sentences -> packed sequences as long as the longest one, filled by first fit, long sentences first.
 
     sentences: lists of ids.
-    Returns input_ids, position_ids, segments: (R, T) int64, where a filler token is a piece of its own; and places,
-    attention_mask: (sentences, T) int64, where in the R x T tokens each sentence's tokens are (`unpack`).
+    Returns input_ids, position_ids, segments, prefixes: (R, T) int64, where a filler token is a piece of its own and
+    every piece its own prefix; and places, attention_mask: (sentences, T) int64, where in the R x T tokens each
+    sentence's tokens are (`unpack`).
     """
     width = max(map(len, sentences))
     free, sequences = [], []
@@ -122,6 +156,7 @@ def pack_sentences(sentences):
         "input_ids": input_ids,
         "position_ids": position_ids,
         "segments": segments,
+        "prefixes": segments,
         "places": places,
         "attention_mask": mask,
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import datasets
 from datasets import Dataset
 
-from midalign.data import templates, tokens, written
+from midalign.data import context, templates, tokens, written
 
 logger = logging.getLogger(__name__)
 
@@ -74,5 +74,5 @@ def _tokenizer_digest(tokenizer):
     backend.no_padding()  # left from an earlier call, and set anew in the next
     backend.no_truncation()
     parts = (backend.to_str(), json.dumps([settings, packages], sort_keys=True, default=str))
-    code = b"".join(Path(module.__file__).read_bytes() for module in (tokens, templates, written))
+    code = b"".join(Path(module.__file__).read_bytes() for module in (tokens, templates, written, context))
     return hashlib.sha256("".join(parts).encode() + code).digest()

@@ -6,6 +6,7 @@ from functools import partial
 from datasets import ClassLabel, concatenate_datasets
 
 from midalign.data.checks import among_tests, fit_problem, token_problem
+from midalign.data.context import PROBE, frame_of, prompt_columns
 from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.prepared import prepared
 from midalign.data.reading import task_rows, texts_of_tests
@@ -122,10 +123,10 @@ def fitted(table, places, max_length, sieve, problems=None):
     return table.add_column("place", [row["place"] for row in kept])
 
 
-def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None):
+def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None, context=None):
     """(training pairs, held-out pairs), rows of `pair_rows`; two empty lists without align_data.
 
-    sieve, texts, processes: see `load_task`.
+    sieve, texts, processes: see `load_task`.   context: see `pair_stream`.
     """
     if not data.align_data:
         return [], []
@@ -138,7 +139,8 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
     pairs = sieve.keep(pairs, among_tests(texts, ("source", "target")))
     training, held_out = hold_out(pairs, data.align_eval_pairs, trained, sieve)
 
-    tokenise = partial(pair_stream, tokenizer=tokenizer, max_length=max_length, sieve=sieve, processes=processes)
+    own = {"tokenizer": tokenizer, "max_length": max_length, "sieve": sieve, "processes": processes, "context": context}
+    tokenise = partial(pair_stream, **own)
     return tokenise(of_languages(training, trained)), tokenise(of_languages(held_out, measured))
 
 
@@ -156,10 +158,23 @@ def chat_stream(examples, places, tokenizer, max_length, sieve, processes=None):
     return fitted(table.remove_columns("problem"), places, max_length, sieve, table["problem"])
 
 
-def pair_stream(pairs, tokenizer, max_length, sieve, processes=None):
-    """Pairs as `pair_rows` has them.   sieve: as in `chat_stream`."""
+def pair_stream(pairs, tokenizer, max_length, sieve, processes=None, context=None):
+    """Pairs as `pair_rows` has them.   sieve: as in `chat_stream`.
+
+    context: (the task in whose prompt sentences stand, whether all of the prompt is wanted); None for none.
+    """
 
     def tokenise(texts):
         return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
 
-    return pair_rows(pairs, max_length, tokenise, sieve)
+    def placed(sentences):
+        task, whole = context
+        languages = {language for _, language in sentences}
+        frames = {language: frame_of(tokenizer, task.asks(PROBE, language)) for language in languages}
+        items = [
+            {"chat": task.asks(text, language), "text": text, "frame": frames[language], "whole": whole}
+            for text, language in sentences
+        ]
+        return prepared(tokenizer, items, prompt_columns, processes)
+
+    return pair_rows(pairs, max_length, tokenise, sieve, placed if context else None)

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.tasks import sources
 from midalign.tasks.thoughts import without_thought
@@ -85,6 +86,18 @@ class Task:
         """A row as chat messages: the instruction, then the text that asks."""
         system = [{"role": "system", "content": self.instruction}] if self.instruction else []
         return [*system, {"role": "user", "content": row[self.text]}]
+
+    def asks(self, text, language):
+        """`prompt` of a text of which nothing but its language is known, as `languages.language_of` names it: where the
+        sentences of pairs stand with `align_context: task`.   Raises InputError for a task that asks by more than that.
+        """
+        try:
+            return self.prompt({**dict.fromkeys(self.also), "locale": language, self.text: text})
+        except InputError as error:  # as a user's own prompt says of a field that is not there
+            raise InputError(
+                f"align_context task: the prompt of task {self.label} cannot be written of {self.text} and locale "
+                f"alone, which is all that a sentence of a pair has; set align_context: plain. ({error})"
+            ) from error
 
     def example(self, row):
         """A training example in TRL's conversational prompt-completion format."""

@@ -6,7 +6,7 @@ import torch
 
 from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import pad_sentences
-from midalign.data.packing import pack_sentences
+from midalign.data.packing import pack_behind_prefix, pack_sentences
 from midalign.errors import InputError
 from midalign.training.forward import states_of
 
@@ -59,7 +59,9 @@ def require_exact(model, pairs, layer, pad_token_id, packed):
                 "decoder built like Llama, Qwen3, Gemma 3 or Mistral."
             )
         if packed:
-            states = states_of(model, _to(model.device, pack_sentences(sentences)), layer)
+            in_prompt = "source_start" in pairs[0]
+            pack = pack_behind_prefix(sentences, [0] * len(sentences)) if in_prompt else pack_sentences(sentences)
+            states = states_of(model, _to(model.device, pack), layer)
             distance = _distance(states, plain, padded["attention_mask"])
             if distance > allowed:
                 raise InputError(

@@ -40,15 +40,18 @@ def pooled_pairs(model, chunks, layer, pooling, skip_first):
 
 def _pool_chunk(model, chunk, layer, pooling, skip_first):
     """(2b, H) float32, the sources above the targets."""
-    mask = chunk["attention_mask"]  # (2b, T)
-    mask = losses.without_first_token(mask) if skip_first else mask
+    if "pooled" in chunk:  # the attention sink is the first token of the prompt, which is none of theirs
+        mask = chunk["pooled"]  # (2b, T)
+    else:
+        mask = chunk["attention_mask"]
+        mask = losses.without_first_token(mask) if skip_first else mask
     return losses.POOLINGS[pooling](states_of(model, chunk, layer), mask)
 
 
 def states_of(model, chunk, layer):
-    """(sentences, T, H) at `layer`.   chunk: what `pad_sentences` or `pack_sentences` gives."""
+    """(sentences, T, H) at `layer`, behind a shared prefix of pooled tokens alone.   chunk: of `collate_pairs`."""
     if "segments" not in chunk:
         return middle_states(model, chunk["input_ids"], chunk["attention_mask"], layer)
-    blocks = block_mask(model, chunk["segments"], chunk["segments"])
+    blocks = block_mask(model, chunk["segments"], chunk["prefixes"])
     states = middle_states(model, chunk["input_ids"], blocks, layer, chunk["position_ids"])
     return packing.unpack(states, chunk["places"])

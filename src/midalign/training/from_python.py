@@ -67,6 +67,11 @@ def begin(
     if on_bad_row not in ("error", "skip"):
         raise InputError(f"on_bad_row={quoted(on_bad_row)}; set it to error or skip.")
     args = _arguments(args, model)
+    if args.align_context == "task":
+        raise InputError(
+            "align_context task needs the prompt of a task, which rows from Python do not tell apart from the text in "
+            "it; train a recipe, with a task of your own where it is none of ours, or set align_context to plain."
+        )
     pairs = listed("pairs", () if pairs is None else pairs)
     if type(eval_pairs) is not int:
         eval_pairs = listed("eval_pairs", () if eval_pairs is None else eval_pairs)

@@ -28,8 +28,9 @@ class HeldOut:
     def evaluation_loop(self, dataloader, description, *args, metric_key_prefix="eval", **kwargs):
         """The stock loop, then the pairs. Adds <prefix>_task (mean over all tokens, so independent of the batch size),
         of several tasks <prefix>_task_<task> (with task_weights <prefix>_task is their sum), <prefix>_align,
-        <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, with experts <prefix>_aux_loss (mean
-        over batches), and makes <prefix>_loss the objective that the schedule trains.
+        <prefix>_retrieval_at_1 (means over languages), _retrieval_at_1_<language>, with align_context task
+        <prefix>_plain_retrieval_at_1 (of the same sentences alone), with experts <prefix>_aux_loss (mean over batches),
+        and makes <prefix>_loss the objective that the schedule trains.
         """
         self._eval_sums = torch.zeros(4, device=self.args.device)
         output = super().evaluation_loop(dataloader, description, *args, metric_key_prefix=metric_key_prefix, **kwargs)
@@ -55,6 +56,9 @@ class HeldOut:
             loss, retrieval = self._evaluate_language(pairs)
             per_language.append((loss, retrieval))
             metrics[f"retrieval_at_1_{language}"] = retrieval
+        if per_language and self.args.align_context == "task":
+            alone = [self._evaluate_language(list(map(out_of_prompt, pairs)))[1] for pairs in by_language.values()]
+            metrics["plain_retrieval_at_1"] = torch.tensor(alone).mean().item()
         if per_language:
             metrics["align"], metrics["retrieval_at_1"] = torch.tensor(per_language).mean(dim=0).tolist()
         return metrics
@@ -75,6 +79,11 @@ class HeldOut:
         exclude = false_negatives(*(torch.cat(text) for text in zip(*texts, strict=True)))
         scores = losses.similarity(source, target, self.args.align_center)
         return loss.item(), losses.retrieval_at_1(scores, exclude).item()
+
+
+def out_of_prompt(pair):
+    """A held-out pair of `pair_rows` as it is with align_context plain."""
+    return {key: pair[key] for key in pair if key not in ("source_start", "target_start", "plain")} | pair["plain"]
 
 
 def filled_up(rows, size):

@@ -50,7 +50,8 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     with training.main_process_first(desc="tokenisation"):
         texts = set().union(*(scored_texts(*one, sieve) for one in zip(tasks, data.each(), strict=True)))
         rows = load_tasks(tasks, data, tokenizer, training.max_length, held_out, sieve, texts, processes)
-        pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes)
+        context = (tasks[0], training.align_pooling == "last") if training.align_context == "task" else None
+        pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes, context)
         if on_bad_row:
             sieve.settle()
     check_pairs(training, *pairs)

@@ -72,10 +72,15 @@ def _row(tokenizer, row):
 
 
 def _pair(tokenizer, pair):
-    sides = [
-        " ".join(f"⟦{harmless(tokenizer.decode([token]))}⟧" for token in pair[side]) for side in ("source", "target")
-    ]
-    return Text(f"{pair['place']}\n", style="dim").append("\n".join(sides), style="not dim")
+    """Both sides' tokens, those of a prompt behind it."""
+    text = Text(f"{pair['place']}", style="dim")
+    for side in ("source", "target"):
+        start = pair.get(f"{side}_start", 0)
+        text.append(f"\n{harmless(tokenizer.decode(pair[side][:start]))}")
+        text.append(
+            " ".join(f"⟦{harmless(tokenizer.decode([token]))}⟧" for token in pair[side][start:]), style="not dim"
+        )
+    return text
 
 
 def _left_out(left_out, on_bad_row):
@@ -124,6 +129,8 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
         if own:
             half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size)
             computed = [chunk["input_ids"].numel() for chunk in half["chunks"]]
+            tokens = sum(len(pair[side]) for pair in own for side in ("source", "target"))
+            sums.update({"pair tokens": tokens, "pair computed": sum(computed)})
             false = false_negatives(half["source_text"], half["target_text"]).sum().item()
             sums.update({"pair halves": 1, "padding": half["padding"], "false negatives": false})
             most_pairs = max(most_pairs, *computed)
@@ -152,6 +159,10 @@ def _plan(training, sampler, measured, prepared, processes):
         table.add_row("tokens computed in a task half", f"{mean:,.0f} ({100 * saved:.0f} % less than its rows have)")
     if measured.get("pair halves"):
         halves = measured["pair halves"]
+        saved = 1 - measured["pair computed"] / measured["pair tokens"]
+        if saved > 0:  # a shared prompt
+            told = f"{measured['pair computed'] / halves:,.0f} ({100 * saved:.0f} % less than its prompts have)"
+            table.add_row("tokens computed in a pair half", told)
         table.add_row("padding in a pair half", f"{100 * measured['padding'] / halves:.1f} %")
         table.add_row(
             "false negatives in a pair half", f"{measured['false negatives'] / halves:.2f}, left out of the loss"

@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from typing import ClassVar
 
+from midalign.errors import InputError
 from midalign.tasks.base import Figure, Task, accuracy
 from midalign.tasks.chat import sources
 from midalign.tasks.chat.rows import called, parse
@@ -76,6 +77,9 @@ class Chat(Task):
             moved = len(prompt) - len(row["prompt"])
             example["answers"] = [place + moved for place in row["answers"]]
         return example
+
+    def asks(self, text, language):
+        raise InputError("align_context task: a chat has no prompt in which one text stands; set align_context: plain.")
 
     def _asked(self, row):
         before = [{"role": "system", "content": self.instruction}] if self.instruction else []

@@ -47,6 +47,12 @@ class Translation(Task):
         asked = self.instruction.replace("{source}", source).replace("{target}", target)
         return [{"role": "user", "content": f"{asked}\n{source}: {row['source']}\n{target}:"}]
 
+    def asks(self, text, language):
+        raise InputError(
+            "align_context task: a prompt of task translation names two languages, and a sentence has one; set "
+            "align_context: plain."
+        )
+
     def counts(self, row, answer):
         answer = without_thought(answer)
         said, source, target = map(comparable, (answer, row["source"], row["target"]))
