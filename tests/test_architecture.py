@@ -43,6 +43,7 @@ FLOORS = {
     "models": 6,
     "training": 7,
     "bench": 8,
+    "reports": 8,
     "train": 8,
     "run_midalign": 9,
     "cli": 9,

@@ -9,12 +9,20 @@ import zlib
 from pathlib import Path
 
 import jinja2
+import matplotlib
 from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 TEMPLATES = Path(__file__).parent
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # At least 3:1 against the tracks of the light and the dark page; what has a colour is named or dashed too.
 COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
+# With the colours, what tells the lines of a picture apart: the first thirty look different.
+DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (9, 3))
+MARKERS = "osD^vP"
+THICK, THIN = 1.8, 0.7
+ROUND = (1, 2, 5, 10)  # what stands at an axis is one of these times a power of ten, or a multiple of that
 # In a picture these two stand for the colours of text and of thin lines, which follow the reader's setting.
 INK, FAINT = "#010203", "#040506"
 # What matplotlib is asked for: text stays text, and equal pictures have equal bytes.
@@ -66,3 +74,47 @@ def picture(figure, described):
     svg = re.sub(r' id="([^"]*)"', lambda found: f' id="{key}{found[1]}"' if found[1] in used else "", svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{key}", svg)
     return Markup(f'<svg {box} role="img" aria-label="{escape(_visible(described))}" stroke-linejoin="round">{svg}')
+
+
+def curves(lines, described, along, reach=None, limits=None, log=False):
+    """Lines over one axis, as a `picture` for a place of about 330 pixels.
+
+    lines: [(number of its look, xs, ys, thin)]; a NaN is a gap, what is not thin and has 30 points or fewer has them
+    marked.   along: name of the x axis.   reach: (left, right), limits: (low, high) of the picture, else what lines
+    need.   log: of the y axis; values must be positive then.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 2.6))
+        axes = figure.subplots()
+        figure.subplots_adjust(left=0.14, right=0.97, top=0.92, bottom=0.2)
+        for number, xs, ys, thin in lines:
+            colour, dashes, marker = look(number)
+            style = (0, dashes) if dashes and not thin else "-"
+            marked = {"marker": marker, "markersize": 4} if len(xs) <= 30 and not thin else {}
+            width, alpha = (THIN, 0.55) if thin else (THICK, 1)
+            axes.plot(xs, ys, color=colour, linestyle=style, linewidth=width, alpha=alpha, **marked)
+        axes.set_xlabel(along)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        else:
+            axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+            axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=False)
+        axes.set(**{name: value for name, value in (("xlim", reach), ("ylim", limits)) if value})
+        return picture(figure, described)
+
+
+def look(number):
+    """(colour, lengths of dash and gap in widths of the line, marker) of a line."""
+    return tuple(looks[number % len(looks)] for looks in (COLOURS, DASHES, MARKERS))
+
+
+def swatch(number):
+    """What the lines of a `look` are like, for a legend; the name stands beside it."""
+    colour, dashes, _ = look(number)
+    dashed = f' stroke-dasharray="{" ".join(f"{2.5 * length:g}" for length in dashes)}"' if dashes else ""
+    line = f'<line x1="0" y1="5" x2="40" y2="5" stroke="{colour}" stroke-width="2.5"{dashed}/>'
+    return Markup(f'<svg class="swatch" viewBox="0 0 40 10" aria-hidden="true">{line}</svg>')

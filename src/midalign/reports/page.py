@@ -1,0 +1,98 @@
+"""The page of `midalign report`."""
+
+import os
+from pathlib import Path
+
+from midalign import pages
+from midalign.errors import InputError
+from midalign.evaluation import report as evaluation
+from midalign.reports import curves, differences, scores
+from midalign.texts import place_of
+
+GENERATOR = '<meta name="generator" content="midalign report">'
+HEAD = 2_000  # letters of a page in which that line stands
+
+
+def write(output, runs, evaluated=()):
+    """Write the page of some runs.   evaluated: what `scores.read` gives.
+
+    output: path of the file, which is new or such a page. Raises InputError.
+    """
+    text = page_of(runs, evaluated)
+    require_own(output)
+    part = output.with_name(f"{output.name}.part")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.replace(output)
+    except OSError as error:
+        raise InputError(f"{place_of(output)}: {error.strerror}; name another --output.") from error
+
+
+def require_own(output):
+    """Refuse to write over what is no page of ours. Raises InputError."""
+    if not os.path.lexists(output):
+        return
+    try:
+        with open(output, encoding="utf-8") as file:
+            own = Path(output).is_file() and GENERATOR in file.read(HEAD)
+    except (OSError, ValueError):
+        own = False
+    if not own:
+        raise InputError(
+            f"{place_of(output)} would be written over, and is no page of `midalign report`; name another --output."
+        )
+
+
+def page_of(runs, evaluated=()):
+    """The text of the page, from what the run folders hold alone."""
+    names = [run.name for run in runs]
+    groups, undrawn = curves.panels(runs)
+    return pages.page(
+        "reports/page.html",
+        {**evaluation.FILTERS, "figure": figure},
+        runs=[{**_told(run), "swatch": pages.swatch(number)} for number, run in enumerate(runs)],
+        names=names,
+        groups=groups,
+        undrawn=undrawn,
+        many=curves.MANY,
+        share=curves.SHARE,
+        scored=scores.sections(runs, evaluated),
+        recipes=differences.recipes(runs),
+        records=differences.records(runs),
+        with_recipe=sum(bool(run.record.get("recipe")) for run in runs),
+        notes=[note for run in runs for note in run.notes],
+    )
+
+
+def counted(runs):
+    """[Logged] -> "2 runs, 14 quantities"."""
+    keys = {key for run in runs for key in run.curves}
+    return f"{len(runs)} run{'s' * (len(runs) != 1)}, {len(keys)} quantities"
+
+
+def figure(at):
+    """(0.12345, 300) -> "0.1235 at step 300"; None, of a line without a number, -> "none"."""
+    return f"{at[0]:.4g} at step {at[1]:,}" if at else "none"
+
+
+def _told(run):
+    """What the list of runs says of one."""
+    record, recipe = run.record, run.record.get("recipe")
+    recipe = recipe if isinstance(recipe, dict) else {}
+    minutes = record.get("seconds")
+    told = {
+        "model": recipe.get("model_name_or_path"),
+        "task": recipe.get("task"),
+        "align_layer": recipe.get("align_layer") if recipe.get("align_data") else None,
+        "seed": recipe.get("seed"),
+        "minutes": f"{minutes / 60:.1f} minutes" if isinstance(minutes, int | float) else None,
+        "peak memory": f"{record['peak_gib']} GiB" if "peak_gib" in record else None,
+    }
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "state": run.state,
+        "told": {key: differences.text(value) for key, value in told.items() if value is not None},
+        "recipe": recipe,
+    }
