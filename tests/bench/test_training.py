@@ -22,7 +22,9 @@ def test_ours_and_trl_compute_the_same_gradient_on_the_same_rows(bench):
     assert bench.gradient_difference() < 1e-5
 
 
-def test_ours_naive_and_bare_run_the_same_pairs(bench):
+@pytest.mark.parametrize("context", ["plain", "task"])
+def test_ours_naive_and_bare_run_the_same_pairs(context, recipe):
+    bench = Bench([str(recipe(f"align_schedule: joint\nalign_context: {context}\n"))])
     ours, naive, bare = (bench.pair_half(who) for who in ("ours", "naive", "bare"))
     assert ours.rows == naive.rows == bare.rows == 4
     assert ours.tokens == naive.tokens == bare.tokens

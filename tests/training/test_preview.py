@@ -48,6 +48,14 @@ def test_a_preview_marks_what_is_trained_and_counts_what_there_is(preview):
     assert "fits 24 GiB" in out
 
 
+def test_pairs_in_the_task_s_prompt_are_shown_behind_it_and_counted_without_what_they_share(preview):
+    alone, out = preview(), preview("--align_context", "task")
+    assert "Answer on one line as `slot: words; slot: words`" in out.split("<|im_start|>user\n⟦")[0]
+    assert "<|im_start|>user\n⟦" in out and "<|im_start|>user\n⟦" not in alone
+    assert "less than its prompts have" in out and "less than its prompts have" not in alone
+    assert re.search(r"padding in a pair half\s+│ 0.0 %", out)
+
+
 def without_padding(folder):
     for name, key in (("tokenizer_config.json", "pad_token"), ("tokenizer.json", "padding")):
         config = json.loads((folder / name).read_text(encoding="utf-8"))
