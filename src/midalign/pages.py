@@ -21,7 +21,7 @@ COLOURS = ("#7b7b7b", "#c06a00", "#2a7fc9", "#00875f", "#b8559a", "#7a63e0")
 # With the colours, what tells the lines of a picture apart: the first thirty look different.
 DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2), (9, 3))
 MARKERS = "osD^vP"
-THICK, THIN = 1.8, 0.7
+THICK, THIN = 2, 0.7
 ROUND = (1, 2, 5, 10)  # what stands at an axis is one of these times a power of ten, or a multiple of that
 # In a picture these two stand for the colours of text and of thin lines, which follow the reader's setting.
 INK, FAINT = "#010203", "#040506"
@@ -76,26 +76,31 @@ def picture(figure, described):
     return Markup(f'<svg {box} role="img" aria-label="{escape(_visible(described))}" stroke-linejoin="round">{svg}')
 
 
-def curves(lines, described, along, reach=None, limits=None, log=False):
+def curves(lines, described, along, reach=None, limits=None, log=""):
     """Lines over one axis, as a `picture` for a place of about 330 pixels.
 
     lines: [(number of its look, xs, ys, thin)]; a NaN is a gap, what is not thin and has 30 points or fewer has them
     marked.   along: name of the x axis.   reach: (left, right), limits: (low, high) of the picture, else what lines
-    need.   log: of the y axis; values must be positive then.
+    need.   log: "x", "y" or both, axes with the scale of a logarithm; values of y must be positive then, of x not
+    negative.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(4.6, 2.6))
         axes = figure.subplots()
-        figure.subplots_adjust(left=0.14, right=0.97, top=0.92, bottom=0.2)
+        figure.subplots_adjust(left=0.14, right=0.95, top=0.92, bottom=0.2)
         for number, xs, ys, thin in lines:
             colour, dashes, marker = look(number)
             style = (0, dashes) if dashes and not thin else "-"
             marked = {"marker": marker, "markersize": 4} if len(xs) <= 30 and not thin else {}
-            width, alpha = (THIN, 0.55) if thin else (THICK, 1)
+            width, alpha = (THIN, 0.4) if thin else (THICK, 1)
             axes.plot(xs, ys, color=colour, linestyle=style, linewidth=width, alpha=alpha, **marked)
         axes.set_xlabel(along)
-        axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
-        if log:
+        if "x" in log:
+            axes.set_xscale("symlog", linthresh=1)  # which has a place for 0
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(_short))
+        if "y" in log:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -105,6 +110,11 @@ def curves(lines, described, along, reach=None, limits=None, log=False):
             axes.ticklabel_format(axis="y", scilimits=(-3, 4), useMathText=False)
         axes.set(**{name: value for name, value in (("xlim", reach), ("ylim", limits)) if value})
         return picture(figure, described)
+
+
+def _short(value, _):
+    """200000 -> "200k"."""
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
 
 
 def look(number):

@@ -107,3 +107,11 @@ def test_of_very_many_quantities_the_rest_is_counted(write_run, monkeypatch):
     log = [{"step": step, **{f"mine {i}": float(step) for i in range(12)}} for step in (1, 2)]
     groups, undrawn = curves.panels(find_all([write_run("a", log)]))
     assert sum(len(of) for _, of in groups) == 5 and undrawn == 7
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(100, "100"), (101, "10")])
+def test_runs_of_very_different_lengths_share_the_scale_of_a_logarithm(write_run, steps, shown):
+    log = [{"step": 0, "mine": 1.0}, {"step": steps, "mine": 2.0}]
+    groups, _ = curves.panels(find_all([write_run("short", history(5)), write_run("long", log)]))
+    svg = next(panel.svg for _, of in groups for panel in of if panel.key == "mine")
+    assert (">60<" in svg) == (shown == "100") and (">10<" in svg) == (shown == "10") and ">0<" in svg

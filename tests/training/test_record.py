@@ -27,6 +27,7 @@ def test_the_record_holds_recipe_data_versions_and_scores(finished):
     assert record["packages"].keys() >= {"midalign", "trl", "transformers", "torch"}
     assert record["steps"] == 2 and record["processes"] == 1 and record["resumed_from"] is None
     assert record["scores"].keys() == {"en-US", "ru-RU"}
+    assert 0.1 < record["peak_gib"] < 100 and record["seconds"] > 0  # torch alone takes as much
     assert any("loss/align" in entry or "train_loss" in entry for entry in record["metrics"])
 
 

@@ -12,7 +12,7 @@ MANY = 50  # values from which on a line is smoothed
 SHARE = 20  # of its values that a smoothed one is a mean of: one in so many
 DRAWN = 400  # values of a line that a picture of this size can show
 MOST = 300  # pictures on a page
-STEEP = 20  # highest value over the median from which on the scale is a logarithm's
+STEEP = 20  # highest value over the median, or longest run over the shortest, from which on a scale is a logarithm's
 # Of an evaluation, and of a log, what says nothing about how training goes: counts and clocks.
 CLOCKS = re.compile(r"(eval_)?(\w*runtime|\w*_per_second|num_tokens)|.*(tokens_saved|padding)")
 GROUPS = (
@@ -29,8 +29,8 @@ TOLD = (
     (re.compile(r"loss"), "the sum that is trained"),
     (re.compile(r"(loss/|eval_)task(/.*)?"), "nats a token of the answer"),
     (re.compile(r"loss/align|eval_align"), "nats; ln of align_batch_size is chance"),
-    (re.compile(r"align/retrieval_at_1|eval_retrieval_at_1.*"), "share of pairs found, 0 to 1"),
-    (re.compile(r"diag/retrieval_at_1/.*"), "share of held-out pairs found, 0 to 1"),
+    (re.compile(r"align/retrieval_at_1|eval_retrieval_at_1.*"), "share of pairs found"),
+    (re.compile(r"diag/retrieval_at_1/.*"), "share of held-out pairs found"),
     (re.compile(r"diag/cosine_random"), "mean cosine of sentences that are no translations"),
     (re.compile(r"diag/effective_rank"), "directions that the pooled states use"),
     (re.compile(r"diag/grad_cosine"), "of the two halves' gradients; 0: they do not meet"),
@@ -55,10 +55,13 @@ def panels(runs):
     for key in keys:
         by_group[next(title for title, pattern in GROUPS if pattern.fullmatch(key))].append(key)
     drawn = [(title, key) for title, of in by_group.items() for key in (sorted(of) if "each" in title else of)]
-    last = max((of[-1][0] for run in runs for of in run.curves.values()), default=1)
+    ends = [end for run in runs if (end := max((of[-1][0] for of in run.curves.values()), default=0))]
+    along = "x" if ends and max(ends) > STEEP * min(ends) else ""
     found = {title: [] for title, of in by_group.items() if of}
     for title, key in drawn[:MOST]:
-        found[title].append(_panel(key, runs, (0, max(last, 1) * 1.02), _limits(title, by_group[title], runs)))
+        found[title].append(
+            _panel(key, runs, (0, max(ends, default=1) * 1.02), along, _limits(title, by_group[title], runs))
+        )
     return [(title, of) for title, of in found.items() if of], len(drawn[MOST:])
 
 
@@ -70,19 +73,19 @@ def _limits(title, keys, runs):
     return (0, max([*values, 0]) * 1.05 or 1)
 
 
-def _panel(key, runs, reach, limits):
+def _panel(key, runs, reach, along, limits):
     own = [(number, run, *_arrays(run.curves[key])) for number, run in enumerate(runs) if key in run.curves]
     finite = np.concatenate([values[np.isfinite(values)] for *_, values in own])
-    log = limits is None and len(finite) > 2 and finite.min() > 0 and finite.max() > STEEP * np.median(finite)
+    steep = limits is None and len(finite) > 2 and finite.min() > 0 and finite.max() > STEEP * np.median(finite)
     lines = [line for number, _, steps, values in own for line in _lines(number, steps, values)]
     lines.sort(key=lambda line: not line[3])  # what is thin lies below
     told = next((said for pattern, said in TOLD if pattern.fullmatch(key)), "")
-    scale = "log scale" if log else ""
+    scale = "log scale" if steep else ""
     described = f"{key} over the steps of {', '.join(run.name for _, run, *_ in own)}; the table below has its figures"
     return Panel(
         key,
         ", ".join(filter(None, (told, scale))),
-        pages.curves(lines, described, "step", reach, limits, bool(log)),
+        pages.curves(lines, described, "step", reach, limits, along + "y" * bool(steep)),
         [{"run": run.name, **figures(steps, values)} for _, run, steps, values in own],
     )
 

@@ -31,6 +31,7 @@ from midalign.training.prepare import Prepared, prepare
 from midalign.training.record import (
     data_record,
     environment,
+    peak_gib,
     resolved,
     sha256,
     step_record,
@@ -275,6 +276,7 @@ def _record(trainer, plan, checkpoint, scores, seconds):
         "metrics": trainer.state.log_history[-3:],
         "scores": scores,
         "seconds": seconds,
+        "peak_gib": peak_gib(),
     }
 
 
