@@ -3,6 +3,7 @@
 import pytest
 
 from midalign.evaluation.comparison import compare, examples, failing
+from midalign.evaluation.counts import counted_each
 from midalign.tasks.slots.task import Slots
 
 
@@ -22,8 +23,13 @@ ANSWERS = {
 }
 
 
+def compared(rows, answers, groups, baseline):
+    """Every run an arm of its own."""
+    return compare(Slots(), counted_each(Slots(), rows, answers), groups, baseline)
+
+
 def test_languages_and_groups_have_the_figures_worked_out_by_hand():
-    report = compare(Slots(), ROWS, ANSWERS, GROUPS, "sft")
+    report = compared(ROWS, ANSWERS, GROUPS, "sft")
     sft, align = report["sft"], report["align"]
     assert {locale: figures["f1"] for locale, figures in sft["languages"].items()} == {
         "en-US": 1,
@@ -44,7 +50,7 @@ def test_languages_and_groups_have_the_figures_worked_out_by_hand():
 def test_a_run_against_its_equal_gains_nothing():
     rows = {locale: [row(i, locale, "[time : nine]") for i in range(40)] for locale in ("tr-TR", "cy-GB")}
     half = {locale: ["time: nine", "None"] * 20 for locale in rows}
-    same = compare(Slots(), rows, {"a": half, "b": half}, dict.fromkeys(rows, "aligned"), "a")["b"]
+    same = compared(rows, {"a": half, "b": half}, dict.fromkeys(rows, "aligned"), "a")["b"]
     for figures in (*same["languages"].values(), *same["groups"].values()):
         assert (figures["gain"], figures["p"], figures["p_method"], figures["gain_ci"]) == (0, 1, "exact", None)
         low, high = figures["f1_ci"]
@@ -56,7 +62,7 @@ def test_an_utterance_is_swapped_in_all_its_languages_at_once():
     rows = {locale: [row(i, locale, "[time : nine]") for i in range(30)] for locale in locales}
     right = {locale: ["time: nine"] * 30 for locale in locales}
     worse = {locale: ["None"] * 5 + ["time: nine"] * 25 for locale in locales}
-    report = compare(Slots(), rows, {"sft": worse, "align": right}, dict.fromkeys(rows, "aligned"), "sft")["align"]
+    report = compared(rows, {"sft": worse, "align": right}, dict.fromkeys(rows, "aligned"), "sft")["align"]
     group = report["groups"]["aligned"]
     assert group["p"] == pytest.approx(2 / 2**5)  # fifteen rows differ, but only five utterances
     low, high = group["gain_ci"]
@@ -77,7 +83,7 @@ def test_languages_with_other_utterances_are_swapped_by_themselves():
         "sft": {locale: ["None"] * 3 for locale in rows},
         "align": {locale: ["time: nine"] * 3 for locale in rows},
     }
-    report = compare(Slots(), rows, answers, dict.fromkeys(rows, "aligned"), "sft")["align"]
+    report = compared(rows, answers, dict.fromkeys(rows, "aligned"), "sft")["align"]
     assert report["groups"]["aligned"]["p"] == pytest.approx(2 / 2**5)
     assert report["languages"]["tr-TR"]["p"] == pytest.approx(2 / 2**3)
 
@@ -92,7 +98,7 @@ def test_translations_of_the_same_utterances_do_not_narrow_the_interval_of_a_mea
             locale: [row(number + shift * place, locale, text) for number, text in enumerate(annotations)]
             for place, locale in enumerate(some)
         }
-        report = compare(Slots(), rows, {"a": dict.fromkeys(some, answers)}, dict.fromkeys(some, "aligned"), "a")
+        report = compared(rows, {"a": dict.fromkeys(some, answers)}, dict.fromkeys(some, "aligned"), "a")
         low, high = report["a"]["groups"]["aligned"]["f1_ci"]
         return high - low
 
@@ -107,7 +113,7 @@ def test_a_mean_over_languages_without_common_utterances_has_half_the_interval_o
         "tr-TR": [row(i, "tr-TR", "[time : x]") for i in range(200)],
     }
     answers = {"sw-KE": ["None"] * 30, "tr-TR": ["None", "time: x"] * 100}
-    report = compare(Slots(), rows, {"a": answers}, dict.fromkeys(rows, "aligned"), "a")["a"]
+    report = compared(rows, {"a": answers}, dict.fromkeys(rows, "aligned"), "a")["a"]
     alone, mean = report["languages"]["tr-TR"]["f1_ci"], report["groups"]["aligned"]["f1_ci"]
     assert mean == pytest.approx((alone[0] / 2, alone[1] / 2), abs=0.01)
 
@@ -116,14 +122,14 @@ def test_a_language_with_too_few_rows_leaves_its_group_without_an_interval():
     rows = {locale: [row(i, locale, "[time : x]") for i in range(n)] for locale, n in (("sw-KE", 29), ("tr-TR", 60))}
     answers = {locale: ["None", "time: x"] * 30 for locale in rows}
     answers = {locale: some[: len(rows[locale])] for locale, some in answers.items()}
-    report = compare(Slots(), rows, {"a": answers}, dict.fromkeys(rows, "aligned"), "a")["a"]
+    report = compared(rows, {"a": answers}, dict.fromkeys(rows, "aligned"), "a")["a"]
     assert report["languages"]["sw-KE"]["f1_ci"] is None
     assert report["languages"]["tr-TR"]["f1_ci"]
     assert report["groups"]["aligned"]["f1_ci"] is None
 
 
 def test_slots_are_listed_by_how_often_they_are_missed():
-    report = compare(Slots(), ROWS, ANSWERS, GROUPS, "sft")
+    report = compared(ROWS, ANSWERS, GROUPS, "sft")
     worst, second = failing(Slots(), report, "sft", "align", count=2)
     assert (worst["slot"], worst["support"], worst["missed"]) == ("date", 3, 2)
     assert (second["slot"], second["missed"], second["f1"]) == ("time", 0, 1)

@@ -10,6 +10,7 @@ from browser import Reader, asked_and_said, hidden, in_chromium
 from rich.console import Console
 
 from midalign.evaluation.comparison import compare
+from midalign.evaluation.counts import counted_each
 from midalign.evaluation.report import html as page
 from midalign.evaluation.report import markdown, table, told, write_report
 from midalign.tasks.slots.task import Slots
@@ -115,6 +116,7 @@ def test_the_demo_corpus_is_not_called_massive(tmp_path):
 def test_the_report_says_what_its_intervals_and_p_values_are_about(folder, read):
     for said in ((folder / "report.md").read_text(), " ".join(read.text.split())):
         assert "They say nothing about training: another seed alone can move a mean by points" in said
+        assert "Intervals are over utterances, one run each." in said
         assert "paired permutation test over utterances" in said
         assert "p corrected for the number of languages" in said
         assert "no interval: under 30 rows in a language" in said
@@ -131,7 +133,8 @@ def test_with_enough_rows_there_are_intervals_and_no_word_about_their_absence(tm
 
 def test_a_narrow_console_shows_every_letter_and_figure():
     name = "a-run-with-a-name-of-some-length-[bold]1"
-    runs = compare(TASK, ROWS, {"sft": ANSWERS["sft"], name: ANSWERS["align|<b>"]}, GROUPS, "sft")
+    answers = {"sft": ANSWERS["sft"], name: ANSWERS["align|<b>"]}
+    runs = compare(TASK, counted_each(TASK, ROWS, answers), GROUPS, "sft")
     console = Console(width=80, file=io.StringIO())
     console.print(table({"task": told(TASK), "runs": runs, "groups": GROUPS, "baseline": "sft"}))
     shown = console.file.getvalue()

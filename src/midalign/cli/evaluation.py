@@ -22,6 +22,7 @@ from midalign.cli.app import (
     source_of_task,
     task_named,
 )
+from midalign.cli.arms import arms_of, members, require_seeds
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import shown
@@ -29,7 +30,12 @@ from midalign.texts import shown
 
 @app.command()
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(help="Trained recipes, adapter folders, or models.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Trained recipes, adapter folders, models, counts.json of runs; NAME=RUN,RUN,... for seeds."
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="Folder for answers, scores and report.")] = Path("data/evaluation"),
     locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
     rows: Annotated[
@@ -53,42 +59,62 @@ def evaluate(
     Gains are over the first run that is named; a single run is compared with the model below it. Data, locales, rows
     and who was supervised or aligned come from the options, else from the first recipe, else from the paper. A run
     that was cut goes on where it stopped.
+
+    One run is one seed, and its intervals are over utterances. Several of an arm, task=out/sft-1,out/sft-2 or
+    task=out/sft-{1,2,3}, have a mean, and intervals and p over seeds and utterances; gains are between runs of one
+    seed. The counts.json that is written beside a run's answers can be named in its place.
     """
     from midalign.models.nearby import require_model_name
 
-    for run in runs:
-        require_model_name(run)  # before the imports below, which take seconds
+    told = members(runs)
+    for member in told:
+        if not member.is_counts:
+            require_model_name(member.place)  # before the imports below, which take seconds
 
     from midalign.evaluation.answers import answer
     from midalign.evaluation.comet import judge, require_comet
+    from midalign.evaluation.counts import NAME, asked_of, counted, read_counts, require_comparable, write_counts
     from midalign.evaluation.report import FILES, notes, require_own, table, write_report
-    from midalign.models.runs import find_run, load_run, with_bases
+    from midalign.models.runs import find_run, load_run, seed_of, with_bases
     from midalign.texts import place_of
 
-    named = [find_run(run, dtype and dtype.value) for run in runs]
+    found = {m: read_counts(m.place) if m.is_counts else find_run(m.place, dtype and dtype.value) for m in told}
+    files = [own for member, own in found.items() if member.is_counts]
+    named = [own for member, own in found.items() if not member.is_counts]
     everyone = with_bases(named) if base else named
-    names = [run.name for run in everyone]
-    if len(set(names)) < len(names):
-        raise InputError(f"two runs have one name in {', '.join(map(shown, names))}; rename a folder.")
-    for name in names:
-        if not name or name.casefold() in FILES:
+    bases = [(None, run.name) for run in everyone[: len(everyone) - len(named)]]
+    arms = arms_of([*bases, *((m.arm, found[m].run.name if m.is_counts else found[m].name) for m in told)])
+    seeds = {run.name: seed_of(run) for run in everyone} | {file.run.name: file.run.seed for file in files}
+    require_seeds(arms, seeds)
+    for run in everyone:
+        if not run.name or run.name.casefold() in FILES:
             raise InputError(
-                f"{output / name} holds the report, not the answers of a run; rename the folder {shown(name)}."
+                f"{output / run.name} holds the report, not the answers of a run; rename the folder {shown(run.name)}."
             )
     require_own(output)
-    kind, recipe = task_of_runs(named, task)
+    kind, recipe = task_of_runs(named, task) if named else (_task_of_counts(files, task), None)
     max_new_tokens = max_new_tokens or kind.max_new_tokens
     if comet_python:
         require_comet(kind, comet_python)
     rows = rows or (recipe.score_rows if recipe else None)
-    rows_by_locale, source = _rows(kind, *source_of(kind, recipe, locales, data, revision), partition.value, rows)
-    groups = _groups(kind, named, rows_by_locale, source["source"], supervised, aligned)
+    if named:
+        where = source_of(kind, recipe, locales, data, revision)
+        rows_by_locale, source = _rows(kind, *where, partition.value, rows)
+        asked = asked_of(kind, partition.value, source["sha256"], max_new_tokens)
+    elif locales or data or rows or comet_python:
+        raise InputError("counts.json has its rows and no answers; leave out --locale, --data, --rows and COMET.")
+    else:
+        rows_by_locale, source = {}, files[0].record["data"]
+        own_file = {"sha256": kind.sha256} if kind.sha256 else {}
+        asked = {**files[0].asked, "task": kind.label, **own_file}
+    require_comparable(kind, asked, source["rows"], files)
+    groups = _groups_of_all(kind, named, files, source, supervised, aligned)
     models = _models(everyone, output)
     answers = {}
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console()) as progress:
         total = sum(map(len, rows_by_locale.values()))
-        bars = {name: progress.add_task(escape(shown(name)), total=total) for name in names}
+        bars = {run.name: progress.add_task(escape(shown(run.name)), total=total) for run in everyone}
         for run in everyone:
             answers[run.name] = answer(
                 kind,
@@ -100,16 +126,39 @@ def evaluate(
                 max_new_tokens,
                 partial(progress.advance, bars[run.name]),
             )
-    baseline = (named if len(named) > 1 else everyone)[0].name
-    record = {"data": source, "models": models, "max_new_tokens": max_new_tokens}
     if comet_python:
-        asked = [(locale, row, i) for locale, some in rows_by_locale.items() for i, row in enumerate(some)]
-        every = [(row, of_run[locale][i]) for of_run in answers.values() for locale, row, i in asked]
+        asked_rows = [(locale, row, i) for locale, some in rows_by_locale.items() for i, row in enumerate(some)]
+        every = [(row, of_run[locale][i]) for of_run in answers.values() for locale, row, i in asked_rows]
         judge(kind, comet_python, comet_model, every)
-        record["comet"] = comet_model
-    result = write_report(kind, output, rows_by_locale, answers, groups, baseline, record)
+    counts = {file.run.name: file.run for file in files}
+    for run, of_run in answers.items():
+        counts[run] = counted(kind, run, rows_by_locale, of_run, seeds[run])
+        told_of = {"data": _without_folders(source), "model": _without_folders(models[run])}
+        write_counts(output / run / NAME, kind, counts[run], groups, asked, told_of)
+    record = {
+        **{"data": source, "models": models | {file.run.name: file.record["model"] for file in files}},
+        "max_new_tokens": asked["max_new_tokens"],
+        **({"comet": comet_model} if comet_python else {}),
+    }
+    baseline = list(arms)[len(bases) if len(arms) > len(bases) + 1 else 0]
+    of_arms = {arm: [counts[run] for run in some] for arm, some in arms.items()}
+    result = write_report(kind, output, rows_by_locale, answers, groups, baseline, record, of_arms)
     console().print(table(result), *notes(result), sep="\n\n")
-    print(f"{place_of(output / 'report.html')} has the intervals as bars, what fails most and examples.")
+    more = ", what fails most and examples" if answers else ""
+    print(f"{place_of(output / 'report.html')} has the intervals as bars{more}.")
+
+
+def _without_folders(record):
+    """A record of data or a model with the last part of a path only: where things lie is nobody's business."""
+    return {k: os.path.basename(v) if isinstance(v, str) and os.path.isdir(v) else v for k, v in record.items()}
+
+
+def _task_of_counts(files, task):
+    """The task of files of counts: as told, else the one of the first. Raises InputError."""
+    own = files[0].asked
+    if task is None and "sha256" in own:  # a task in a file is code: as `models.runs.learned`
+        raise InputError(f"{files[0].path} is of a task in a file; give --task, the file to score by.")
+    return task_named(task or str(own.get("task")))[0]
 
 
 def _models(runs, output):
@@ -202,6 +251,17 @@ def _groups(task, named, locales, source, supervised, aligned):
     else:
         languages = set().union(*(aligned_languages(run.data) for run in named if run.data))
     return {locale: group_of(task, locale, supervised, languages) for locale in locales}
+
+
+def _groups_of_all(task, named, files, source, supervised, aligned):
+    """{locale: its part in training}, the strongest in any run: as told, of recipes, and of files of counts."""
+    from midalign.evaluation.transfer import GROUPS
+
+    told = bool(supervised or aligned)
+    found = [file.groups for file in files if not told]
+    if named or told:
+        found.append(_groups(task, named, source["rows"], source["source"], supervised, aligned))
+    return {locale: min((own[locale] for own in found), key=GROUPS.index) for locale in source["rows"]}
 
 
 @app.command()

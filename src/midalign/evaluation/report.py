@@ -18,26 +18,32 @@ from rich.text import Text
 
 import midalign
 from midalign.errors import InputError
-from midalign.evaluation import statistics
 from midalign.evaluation.comparison import compare, examples, failing
+from midalign.evaluation.counts import counted_each
+from midalign.evaluation.notes import NO_INTERVAL, NO_P, compared_arms, notes, over, several
 from midalign.evaluation.transfer import GROUPS
 from midalign.pages import COLOURS, page
 from midalign.texts import in_markdown, shown
 
 FILES = ("scores.json", "report.md", "report.html")
-NO_INTERVAL = "no interval"
 PACKAGES = ("torch", "transformers", "tokenizers", "peft", "trl", "datasets", "seqeval", "sacrebleu", "numpy")
 
 
-def write_report(task, folder, rows, answers, groups, baseline, record):
-    """Compare the runs and write scores.json, report.md and report.html into `folder`.
+def write_report(task, folder, rows, answers, groups, baseline, record, arms=None):
+    """Compare the arms and write scores.json, report.md and report.html into `folder`.
 
-    task, rows, answers, groups, baseline: as `comparison.compare` takes them.   record: JSON object with "data"
-    {"source"}, kept as it is beside the versions of the packages. Failing parts and examples are those of the last run.
+    task, groups, baseline: as `comparison.compare` takes them.   rows: {locale: [row]}.   answers: {run: {locale:
+    [answer]}}.   record: JSON object with "data" {"source"}, kept as it is beside the versions of the packages.
+    arms: {arm: [`counts.Counted`]}, of which the first run's answers may be missing; each run by itself when None.
+    Failing parts are those of the last arm, examples those of its first run against the baseline's.
     Returns what scores.json holds. Raises InputError.
     """
-    runs = compare(task, rows, answers, groups, baseline)
+    arms = arms or counted_each(task, rows, answers)
+    runs = compare(task, arms, groups, baseline)
     last = list(runs)[-1]
+    firsts = {arm: own[0].name for arm, own in arms.items()}
+    told_by = {name: answers[name] for name in firsts.values() if name in answers}
+    compared = [firsts[baseline], firsts[last]]
     versions = {"midalign": midalign.__version__, "python": platform.python_version()}
     result = {
         "task": told(task),
@@ -45,11 +51,12 @@ def write_report(task, folder, rows, answers, groups, baseline, record):
         "groups": groups,
         "runs": runs,
         f"failing_{task.part or 'part'}s": failing(task, runs, baseline, last),
-        "examples": examples(task, rows, answers, baseline, last),
+        "examples": examples(task, rows, told_by, *compared) if told_by.keys() >= set(compared) else [],
         "record": {"versions": versions | {package: version(package) for package in PACKAGES}, **record},
     }
     for name, text in zip(FILES, (json.dumps(result, indent=1), markdown(result), html(result)), strict=True):
         try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
             part = Path(folder, f"{name}.part")
             part.write_text(text, encoding="utf-8", errors="backslashreplace")
             part.replace(Path(folder, name))
@@ -84,15 +91,16 @@ def markdown(result):
     """The figures of `lines` and what they mean."""
     head, *body = (["" if cell is None else in_markdown(cell) for cell in line] for line in lines(result))
     text = [head, ["---", "---:", "---", *["---:"] * (len(head) - 3)], *body]
-    over = [f"Gains are over {in_markdown(result['baseline'])}."] if _compared(result) else []
-    return "\n\n".join(["".join(f"| {' | '.join(line)} |\n" for line in text), *over, *notes(result)]) + "\n"
+    gains = f"Gains are over {in_markdown(result['baseline'])}. " if compared_arms(result) else ""
+    said = [f"{gains}{over(result)}", *notes(result)]
+    return "\n\n".join(["".join(f"| {' | '.join(line)} |\n" for line in text), *said]) + "\n"
 
 
 def table(result):
     """The figures of `lines` as a rich Table in which a narrow terminal cuts nothing off."""
     (_, _, *head), *body = lines(result)
-    caption = Text(f"gains are over {shown(result['baseline'])}") if _compared(result) else None
-    shape = Table(box=box.SIMPLE_HEAD, caption=caption, padding=(0, 1, 0, 0), pad_edge=False)
+    gains = f"Gains are over {shown(result['baseline'])}. " if compared_arms(result) else ""
+    shape = Table(box=box.SIMPLE_HEAD, caption=Text(gains + over(result)), padding=(0, 1, 0, 0), pad_edge=False)
     for name in head:
         shape.add_column(name, justify="left" if name == "run" else "right", overflow="fold")
     for part, rows, run, *figures in body:
@@ -103,14 +111,14 @@ def table(result):
 
 
 def lines(result):
-    """One line per language or group and run: figures in percent, the first with its interval, gain, p-values.
+    """One line per language or group and arm: figures in percent, the first with its interval, gain, p-values; where an
+    arm has several runs, also the first figure of each.
 
     Returns a list of lists of cells, the head first; a language or group is named in its first line.
     """
-    compared = _compared(result)
     first, *others = result["task"]["shown"].values()
-    found = [["language", "rows", "run", f"{first} (95 %)", *others]]
-    if compared:
+    found = [["language", "rows", "run", f"{first} (95 %)", *(["each run"] if several(result) else []), *others]]
+    if compared_arms(result):
         found[0] += ["gain", "p", "Holm", "BH"]
     languages = _languages(result)
     for group, count, of_group in _groups(result):
@@ -142,9 +150,13 @@ def _languages(result):
 
 def _lines(result, label, rows, figures):
     """The lines of one language or group.   figures: {run: figures}."""
-    compared, (first, *others), found = _compared(result), result["task"]["shown"], []
+    compared, (first, *others), found = compared_arms(result), result["task"]["shown"], []
     for run, own in figures.items():
-        line = [label, rows, run, f"{percent(own[first])} ({between(own[f'{first}_ci'])})"]
+        each = own.get("each", {}).values()
+        called = f"{run} ({len(each)} runs)" if each else run
+        line = [label, rows, called, f"{percent(own[first])} ({between(own[f'{first}_ci'])})"]
+        if several(result):
+            line.append(" ".join(map(percent, each)))
         line += [percent(own[name]) for name in others]
         if run in compared:
             gain = f"{signed(own['gain'])} ({between(own['gain_ci'], signed)})"
@@ -154,33 +166,6 @@ def _lines(result, label, rows, figures):
         found.append(line)
         label = rows = None
     return found
-
-
-def notes(result):
-    """What the figures of a report mean, in sentences."""
-    explained = f"{result['task']['explained']}. " if result["task"]["explained"] else ""
-    said = [
-        f"{explained[:1].upper()}{explained[1:]}Figures are in percent. Groups have the unweighted mean over their "
-        "languages.",
-        "Intervals are bootstrap intervals over utterances, each in all its languages at once. They say nothing about "
-        "training: another seed alone can move a mean by points, so compare several.",
-    ]
-    if _compared(result):
-        said.append(
-            "p: paired permutation test over utterances, for “it makes no difference which of the two answered”. All "
-            f"swaps are counted where {statistics.EXACT:,} or fewer differ, else {statistics.DRAWS:,} random ones. "
-            "Holm and BH (Benjamini-Hochberg): p corrected for the number of languages."
-        )
-    interval = f"{next(iter(result['task']['shown']))}_ci"
-    if any(figures[interval] is None for figures in _all_figures(result)):
-        said.append(f"{NO_INTERVAL}: under {statistics.FEWEST} rows in a language, or one value in every resample.")
-    return said
-
-
-def _all_figures(result):
-    for run in result["runs"].values():
-        yield from run["languages"].values()
-        yield from run["groups"].values()
 
 
 def html(result):
@@ -194,7 +179,7 @@ def parts(result):
     names, data = list(result["runs"]), result["record"]["data"]
     return {
         "names": names,
-        "compared": _compared(result),
+        "compared": compared_arms(result),
         "colours": {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)},
         "group_parts": [(group, _counted(count, "language"), figures) for group, count, figures in _groups(result)],
         "language_parts": {
@@ -202,18 +187,13 @@ def parts(result):
             for group, some in _languages(result).items()
         },
         "source": "the embedded demo corpus" if data["source"] == "demo" else data["source"],
+        "over": over(result),
         "notes": notes(result),
     }
 
 
 def _counted(number, what):
     return f"{number:,} {what}{'s' * (number != 1)}"
-
-
-def _compared(result):
-    """The runs that are set against the baseline: those after it. The models below adapters come before."""
-    names = list(result["runs"])
-    return names[names.index(result["baseline"]) + 1 :]
 
 
 def percent(share):
@@ -233,6 +213,8 @@ def between(interval, number=percent):
 
 def p_value(p):
     """0.0412 -> "0.041"; the smallest ones as "<0.001"."""
+    if p is None:
+        return NO_P
     return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 

@@ -28,6 +28,9 @@ OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
 DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
 ADDITIVE = ("LORA", "ADALORA", "LOHA", "LOKR", "VERA", "IA3")  # change weights, neither tokens nor the cache
 
+# What reading run.json raises where none is there, or an older one, or one that is not ours.
+NO_RECORD = (OSError, ValueError, LookupError, TypeError, AttributeError)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -51,16 +54,27 @@ def learned(run):
     The file is not read: a folder may be somebody else's, and a task in a file is code.
     """
     try:
-        record = json.loads(Path(run.adapter or run.path, "run.json").read_text(encoding="utf-8"))
-        first = record["tasks"][0]
+        first = _record(run)["tasks"][0]
         name = str(first.get("task", first["name"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none there, or an older one, or not ours
+    except NO_RECORD:
         return None
     if name.endswith(".py"):
         raise InputError(
             f"{run.name} has learned the task in {place_of(name)}; give --task, the file to ask and score by."
         )
     return name
+
+
+def seed_of(run):
+    """The seed that a run's own record has; None without."""
+    try:
+        return int(_record(run)["recipe"]["seed"])
+    except NO_RECORD:
+        return None
+
+
+def _record(run):
+    return json.loads(Path(run.adapter or run.path, "run.json").read_text(encoding="utf-8"))
 
 
 def find_run(argument, dtype=None):
