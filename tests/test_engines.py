@@ -125,6 +125,13 @@ VARIANTS = {
         "align_only_lora": ["--align_schedule", "align_only", *LORA],
         "alternate": ["--align_schedule", "alternate", "--align_loss", "cka"],
     },
+    "align_context task": {
+        "in_prompt": ["--align_context", "task"],
+        "in_prompt_lora": [
+            "--align_context", "task", "--align_pooling", "last", "--eval_strategy", "steps", "--eval_steps", "3",
+            "--task_eval_rows", "7", *LORA,
+        ],
+    },
     "align_learning_rate": {
         "own_rate": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4"],
         "own_rate_lora": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4", *LORA],

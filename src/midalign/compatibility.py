@@ -48,7 +48,7 @@ FEATURES = (
         lambda t, m: t.align_schedule in ("alternate", "align_only") and t.ddp_find_unused_parameters is False,
         refused=_on(("ddp",), "upper layers have no part in an alignment step; delete ddp_find_unused_parameters"),
     ),
-    Feature("align_context task", lambda t, m: t.align_context == "task", ("single",)),
+    Feature("align_context task", lambda t, m: t.align_context == "task", ON_CPU),
     Feature("align_learning_rate", lambda t, m: t.align_learning_rate is not None, ON_CPU),
     Feature("LoRA, rsLoRA", lambda t, m: m.use_peft, ON_CPU),
     Feature("DoRA", lambda t, m: m.use_dora, ON_CPU),
