@@ -164,8 +164,13 @@ def test_nothing_is_cut_off_on_a_phone_or_a_desk(tmp_path, width):
         "a-run-with-a-rather-long-name-too": {"tr-TR": ["time: " + "y" * 90, "time: x", "time: x", "None"] * 10},
     }
     data = {"data": {"source": "a/folder/with/rows"}}
-    write_report(TASK, tmp_path, rows, answers, {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name", data)
-    assert hidden(tmp_path / "report.html", width) == ""
+    of_runs = counted_each(TASK, rows, answers)
+    every = [run._replace(name=f"{run.name}-{i}", seed=i) for [run] in of_runs.values() for i in range(5)]
+    of_arms = {"a-baseline-with-a-rather-long-name": every[:5], "a-run-with-a-rather-long-name-too": every[5:]}
+    for arms in (of_runs, of_arms):
+        groups, baseline = {"tr-TR": "aligned"}, "a-baseline-with-a-rather-long-name"
+        write_report(TASK, tmp_path, rows, answers, groups, baseline, data, arms)
+        assert hidden(tmp_path / "report.html", width) == ""
 
 
 @pytest.mark.slow

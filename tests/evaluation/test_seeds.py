@@ -268,10 +268,16 @@ def test_counts_of_other_rows_other_questions_or_other_figures_are_refused(kept)
     with pytest.raises(InputError, match="other languages or numbers of rows"):
         require_comparable(SLOTS, asked, {"tr-TR": 40, "cy-GB": 40}, [read_counts(path)])
     content = json.loads(path.read_text())
-    content["languages"]["tr-TR"]["figures"]["f1"] = 0.9
-    path.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="does not have the figures of task slots"):
-        require_comparable(SLOTS, asked, here, [read_counts(path)])
+    own = content["languages"]["tr-TR"]
+    for change in (
+        {"figures": own["figures"] | {"f1": 0.9}},
+        {"figures": own["figures"] | {"f1": float("nan")}},
+        {"figures": {"f1": own["figures"]["f1"]}},
+        {"counts": own["units"]},
+    ):
+        path.write_text(json.dumps({**content, "languages": {"tr-TR": own | change}}))
+        with pytest.raises(InputError, match="does not have the figures of task slots"):
+            require_comparable(SLOTS, asked, here, [read_counts(path)])
 
 
 def test_every_run_is_an_arm_of_its_own_where_none_is_told():

@@ -10,6 +10,7 @@ Legend: C counts of the compared figure.
 import base64
 import binascii
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -141,12 +142,21 @@ def require_comparable(task, asked, rows, files):
         if not own == rows == file.record["data"].get("rows"):
             raise InputError(f"{place_of(file.path)} has other languages or numbers of rows than it says.")
         for locale, figures in file.run.languages.items():
-            share = float(task.share(file.run.counts[locale].sum(axis=0))) if file.compared == task.compared else None
-            if not task.shown.keys() <= figures.keys() or share is None or abs(share - figures[task.compared]) > 1e-9:
+            if file.compared != task.compared or not _agree(task, figures, file.run.counts[locale]):
                 raise InputError(
                     f"{place_of(file.path)} does not have the figures of task {task.name} in {shown(locale)}; "
                     "evaluate the run again."
                 )
+
+
+def _agree(task, figures, counts):
+    """Whether figures are those that a task shows, and the compared one that of the counts."""
+    try:
+        share = float(task.share(counts.sum(axis=0)))
+    except (ValueError, LookupError, TypeError):  # another number of counts
+        return False
+    told = task.shown.keys() <= figures.keys() and all(map(math.isfinite, figures.values()))
+    return told and abs(share - figures[task.compared]) <= 1e-9
 
 
 def _packed(values):
