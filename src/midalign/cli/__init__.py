@@ -5,7 +5,17 @@ Heavy imports wait until a verb runs: `midalign --help` and completion load none
 
 import sys
 
-from midalign.cli import bench, evaluation, merging, preview, recipes, report, scores, train  # noqa: F401  each adds its verbs
+from midalign.cli import (  # noqa: F401  each adds its verbs
+    bench,
+    evaluation,
+    layers,
+    merging,
+    preview,
+    recipes,
+    report,
+    scores,
+    train,
+)
 from midalign.cli.app import app
 from midalign.console import complain, program
 from midalign.errors import MidalignError

@@ -77,10 +77,11 @@ def _record(run):
     return json.loads(Path(run.adapter or run.path, "run.json").read_text(encoding="utf-8"))
 
 
-def find_run(argument, dtype=None):
+def find_run(argument, dtype=None, base=None):
     """The run that a recipe, an adapter folder, or a model's folder or hub name stands for.
 
-    dtype: overrides the recipe's; else the checkpoint's own. Raises InputError, also for a recipe not yet trained.
+    dtype: overrides the recipe's; else the checkpoint's own.   base: the model below an adapter folder, where it is
+    elsewhere than the folder says. Raises InputError, also for a recipe not yet trained.
     """
     path = Path(argument)
     if is_recipe(str(argument)):
@@ -88,7 +89,7 @@ def find_run(argument, dtype=None):
     require_model_name(str(argument))
     model = ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto")
     if (path / ADAPTER_CONFIG).is_file():
-        return _of_adapter(path, model)
+        return _of_adapter(path, model, base)
     return _of_model(str(argument), model)
 
 
@@ -106,20 +107,21 @@ def _of_model(path, model):
     return Run(_name(path), path, None, path, model)
 
 
-def _of_adapter(folder, model):
+def _of_adapter(folder, model, base=None):
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise InputError(f"{folder} has no {ADAPTER_WEIGHTS}; only safetensors are loaded: save the adapter as such.")
     try:
         config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        base, kind = str(config["base_model_name_or_path"] or ""), config["peft_type"]
+        named, kind = str(config["base_model_name_or_path"] or ""), config["peft_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / ADAPTER_CONFIG} is not what PEFT writes; save the adapter anew.") from error
-    if not base:
+    if not (base or named):
         raise InputError(f"{folder / ADAPTER_CONFIG} has no base_model_name_or_path; write the base model there.")
     if kind not in ADDITIVE or config.get("alora_invocation_tokens"):
         raise InputError(f"{folder} is a {kind} adapter; our generation is exact for {', '.join(ADDITIVE)} only.")
-    base = _base_of(base, folder)
-    model = replace(model, model_name_or_path=base, model_revision=config.get("revision") or model.model_revision)
+    revision = config.get("revision") if not base else None
+    base = base or _base_of(named, folder)
+    model = replace(model, model_name_or_path=base, model_revision=revision or model.model_revision)
     with_tokenizer = (folder / "tokenizer_config.json").is_file()
     return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, model)
 
