@@ -60,7 +60,7 @@ def find(argument):
         folder = Path(read_recipe([argument])[1].output_dir)
         if not folder.is_dir():
             raise InputError(f"{argument} has written nothing to {folder} yet; first run `midalign train {argument}`.")
-    elif not folder.is_dir():
+    elif not os.path.isdir(folder):  # which is False, not an error, where one may not look
         what = "is a file" if os.path.lexists(folder) else "is no folder here"
         raise InputError(f"{place_of(folder)} {what}; name the output_dir of a run, or its recipe.")
     state, place, notes = _newest_log(folder)
