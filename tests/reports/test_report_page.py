@@ -1,6 +1,7 @@
 """The page of `midalign report` and the verb that writes it."""
 
 import copy
+import json
 import math
 import re
 
@@ -180,9 +181,23 @@ def test_scores_of_the_same_rows_stand_in_one_table_and_others_apart(page, write
     assert "a 0.0" in second and "my/rows" in second and "c 0.0" in third
 
 
-@pytest.mark.parametrize("content", ["{}", "[1", '{"scores": {}, "key": "x"}', '{"runs": {}, "baseline": 1}', None])
-def test_scores_of_others_are_one_sentence(midalign, write_run, tmp_path, content):
+def broken(scores, *keys, value=None):
+    """The text of scores.json with one value inside changed."""
+    result = json.loads((scores / "scores.json").read_text())
+    inner = result
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    return json.dumps(result)
+
+
+@pytest.mark.parametrize("content", ["{}", "[1", '{"scores": {}, "key": "x"}', '{"runs": {}, "baseline": 1}', None,
+    ("task", "shown"), ("runs", "b", "languages", "tr-TR", "f1"), ("runs", "b", "groups", "aligned", "p_holm"),
+    ("runs", "b", "languages", "tr-TR", "gain"), ("record", "data"), ("groups",)])  # fmt: skip
+def test_scores_of_others_are_one_sentence(midalign, write_run, tmp_path, content, evaluate):
     file = tmp_path / "scores.json"
+    if isinstance(content, tuple):
+        content = broken(evaluate("e", {"a": ["time: x"] * 40, "b": ["time: y"] * 40}), *content)
     if content is not None:
         file.write_text(content)
     code, _, err = midalign("report", write_run("a", history()), "--scores", file, "-o", tmp_path / "page.html")

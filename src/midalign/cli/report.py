@@ -24,10 +24,9 @@ def report(
     """
     from midalign.reports import page
     from midalign.reports.runs import find_all
-    from midalign.reports.scores import read
     from midalign.texts import place_of
 
     page.require_own(output)
     found = find_all(runs)
-    page.write(output, found, read(scores or []))
+    page.write(output, found, page.read_scores(scores or []))
     print(f"{place_of(output)} shows {page.counted(found)}.")

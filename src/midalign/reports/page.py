@@ -6,7 +6,7 @@ from pathlib import Path
 from midalign import pages
 from midalign.errors import InputError
 from midalign.evaluation import report as evaluation
-from midalign.reports import curves, differences, scores
+from midalign.reports import curves, differences, given, scores
 from midalign.texts import place_of
 
 GENERATOR = '<meta name="generator" content="midalign report">'
@@ -14,7 +14,7 @@ HEAD = 2_000  # letters of a page in which that line stands
 
 
 def write(output, runs, evaluated=()):
-    """Write the page of some runs.   evaluated: what `scores.read` gives.
+    """Write the page of some runs.   evaluated: what `read_scores` gives.
 
     output: path of the file, which is new or such a page. Raises InputError.
     """
@@ -27,6 +27,11 @@ def write(output, runs, evaluated=()):
         part.replace(output)
     except OSError as error:
         raise InputError(f"{place_of(output)}: {error.strerror}; name another --output.") from error
+
+
+def read_scores(places):
+    """What scores.json of `midalign evaluate` holds, of each file or folder. Raises InputError for what is none."""
+    return given.read("--scores", places, evaluation.FILES[0], lambda result: page_of([], [result]))
 
 
 def require_own(output):

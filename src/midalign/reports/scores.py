@@ -1,44 +1,18 @@
 """Scores per language as sections of the page: those of `midalign evaluate`, and those that runs end with."""
 
-from pathlib import Path
-
 from midalign import pages
-from midalign.errors import InputError
 from midalign.evaluation import report as evaluation
-from midalign.files import parsed, whole
-from midalign.texts import place_of, squeeze
 
-MOST = 1 << 28  # bytes of a scores.json, examples included
-FILE = evaluation.FILES[0]
 WITHOUT_INTERVAL = (
     "Shares in percent of the test rows that training scored at its end; it keeps no answers, so there is no interval. "
     "midalign evaluate has intervals and paired tests."
 )
 
 
-def read(places):
-    """What scores.json of `midalign evaluate` holds, of each file or folder. Raises InputError for what is none."""
-    found = []
-    for place in map(Path, places):
-        path = place / FILE if place.is_dir() else place
-        try:
-            result = parsed(whole(path, MOST).decode("utf-8"))
-            evaluation.markdown(result)  # reads every figure
-            evaluation.parts(result)
-        except InputError as error:
-            raise InputError(f"--scores {squeeze(str(error))}") from error
-        except Exception as error:  # what stands in a file of others decides which
-            raise InputError(
-                f"--scores {place_of(path)} is not what `midalign evaluate` writes; name its file or folder."
-            ) from error
-        found.append(result)
-    return found
-
-
 def sections(runs, evaluated):
     """What the page shows of scores, one section for each task and set of rows.
 
-    runs: [Logged].   evaluated: of `read`; results of the same rows stand side by side, then without gains.
+    runs: [Logged].   evaluated: contents of scores.json; those of the same rows stand side by side, then without gains.
     Returns [{"title", "tables" [(title, parts)], "names", "compared", "shown", "colours", "notes"}], the parts as
     `evaluation/runs_table.html` takes them.
     """
