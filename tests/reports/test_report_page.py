@@ -9,6 +9,7 @@ import pytest
 from browser import Reader, asked_and_said, hidden, in_chromium
 from reports_help import RECORD, history
 
+from midalign.analysis.results import TITLES
 from midalign.evaluation.report import write_report
 from midalign.tasks.slots.task import Slots
 
@@ -205,6 +206,47 @@ def test_scores_of_others_are_one_sentence(midalign, write_run, tmp_path, conten
     assert not (tmp_path / "page.html").exists()
 
 
+def layers(models, sentences=9):
+    """What `midalign layers` writes of models with their retrieval@1 at layers 0 to 2."""
+    found = {}
+    for name, curve in models.items():
+        figures = dict.fromkeys(TITLES, curve)
+        of_language = {key: own for key, own in figures.items() if key != "language_share"}
+        best = {"layer": 1, "retrieval_at_1": curve[1], "chance": 0.01, "of_layers": 2, "interval": None}
+        found[name] = {"layers": 2, "poolings": {"mean": {"curves": figures, "languages": {"de": of_language}}}}
+        found[name]["recommendation"] = best
+    record = {"pairs": {"sha256": "abc"}, "pooling": {"names": ["mean"], "skip_first": False}}
+    asked = {"pivot": "en", "directions": "pivot", "sentences": {"de": sentences}}
+    return json.dumps({**asked, "models": found, "record": record})
+
+
+def test_layers_before_and_after_stand_in_one_picture_where_their_sentences_are_the_same(page, write_run, tmp_path):
+    for name, text in {
+        "before": layers({"base": [0.0, 0.125, 0.0]}),
+        "after": layers({"base": [0.0, 0.125, 0.0], NASTY: [0.0, 0.75, 0.5]}),
+        "other": layers({"base": [0.0, 0.25, 0.0]}, sentences=10),
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "layers.json").write_text(text)
+    given = [word for name in ("before", "after", "other") for word in ("--layers", tmp_path / name)]
+    text = page(write_run("a", history()), *given)
+    said = text_of(text)
+    both, alone = said.split("Layers of base")[1:]
+    assert "There 12.5 % of the sentences" in both and "There 75.0 % of the sentences" in both
+    assert "There 25.0 %" in alone and "75.0" not in alone
+    ids = [attributes["id"] for _, attributes in Reader(text).tags if "id" in attributes]
+    assert len(ids) == len(set(ids)) and "<script" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", layers({}), layers({"a": [0.0, 0.5]}), layers({"a": ["x", 0.5, 0.5]}), "["]
+)
+def test_layers_of_others_are_one_sentence(midalign, write_run, tmp_path, text):
+    (tmp_path / "layers.json").write_text(text)
+    code, _, err = midalign("report", write_run("a", history()), "--layers", tmp_path, "-o", tmp_path / "page.html")
+    assert code == 2 and "layers.json is not what `midalign layers` writes; name its layers.json or folder." in err
+
+
 def test_files_of_others_are_never_written_over(midalign, write_run, tmp_path, evaluate):
     run, mine = write_run("a", history()), tmp_path / "mine.html"
     mine.write_text("<p>my own page")
@@ -235,7 +277,8 @@ def full(page, write_run, evaluate, tmp_path):
         write_run(long, history(200, **more), record(seed=1, path="/with" * 40)),
         write_run("b", [*history(20), {"step": 21, "loss/task": math.nan, "x" * 90: 1.0}], record(seed=2)),
     ]
-    page(*runs, "--scores", scores)
+    (tmp_path / "layers.json").write_text(layers({long: [0.0, 0.5, 0.25], "b": [0.0, 0.25, 0.0]}))
+    page(*runs, "--scores", scores, "--layers", tmp_path)
     return tmp_path / "page.html"
 
 

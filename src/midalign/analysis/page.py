@@ -116,21 +116,28 @@ def cell(figure, value):
 
 def html(result):
     """The page: one file, no script, no network; names of others are escaped."""
+    return pages.page("analysis/page.html", **result, parts=parts(result))
+
+
+def parts(result):
+    """What `layers.html` shows of a result."""
     models = result["models"]
-    return pages.page(
-        "analysis/page.html",
-        {"advice": advice, "of_layers": _of_layers, "of_languages": _of_languages},
-        **result,
-        titles=TITLES,
-        meaning=MEANING,
-        percent=SHARES,
-        cell=cell,
-        poolings=_poolings(result),
-        swatches={name: pages.swatch(look(i, 0)) for i, name in enumerate(models)},
-        dashes={name: pages.swatch(look(0, j)) for j, name in enumerate(_poolings(result))},
-        charts={figure: _chart(figure, models) for figure in TITLES},
-        maps={name: _map(name, models) for name in models},
-    )
+    return {
+        "models": models,
+        "directions": result["directions"],
+        "titles": TITLES,
+        "meaning": MEANING,
+        "percent": SHARES,
+        "cell": cell,
+        "poolings": _poolings(result),
+        "swatches": {name: pages.swatch(look(i, 0)) for i, name in enumerate(models)},
+        "dashes": {name: pages.swatch(look(0, j)) for j, name in enumerate(_poolings(result))},
+        "charts": {figure: _chart(figure, models) for figure in TITLES},
+        "maps": {name: _map(name, models) for name in models},
+        "advice": {name: advice(model) for name, model in models.items()},
+        "of_layers": {name: _of_layers(model) for name, model in models.items()},
+        "of_languages": {name: _of_languages(model) for name, model in models.items() if model["recommendation"]},
+    }
 
 
 def look(model, pooling):

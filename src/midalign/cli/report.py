@@ -14,11 +14,14 @@ def report(
     scores: Annotated[
         list[Path] | None, typer.Option(help="scores.json of `midalign evaluate`, or its folder; repeat for more.")
     ] = None,
+    layers: Annotated[
+        list[Path] | None, typer.Option(help="layers.json of `midalign layers`, or its folder; repeat for more.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page that is written.")] = Path(
         "data/report.html"
     ),
 ):
-    """One page of one or several runs: curves, scores, what differs between recipes, what was run.
+    """One page of one or several runs: curves, scores, layers, what differs between recipes, what was run.
 
     A run that is under way is shown as far as its newest checkpoint. The page needs no network and has no script.
     """
@@ -28,5 +31,5 @@ def report(
 
     page.require_own(output)
     found = find_all(runs)
-    page.write(output, found, page.read_scores(scores or []))
+    page.write(output, found, page.read_scores(scores or []), page.read_layers(layers or []))
     print(f"{place_of(output)} shows {page.counted(found)}.")

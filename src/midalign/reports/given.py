@@ -9,6 +9,9 @@ from midalign.texts import place_of, squeeze
 MOST = 1 << 28  # bytes of a file
 
 
+VERBS = {"--scores": "evaluate", "--layers": "layers"}
+
+
 def read(option, places, name, shows):
     """What the file `name` of `midalign evaluate`, say, holds, of each place: such a file, or the folder with it.
 
@@ -24,8 +27,7 @@ def read(option, places, name, shows):
         except InputError as error:
             raise InputError(f"{option} {squeeze(str(error))}") from error
         except Exception as error:  # what stands in a file of others decides which
-            verb = {"--scores": "evaluate", "--layers": "layers"}[option]
             raise InputError(
-                f"{option} {place_of(path)} is not what `midalign {verb}` writes; name its {name} or folder."
+                f"{option} {place_of(path)} is not what `midalign {VERBS[option]}` writes; name its {name} or folder."
             ) from error
     return found

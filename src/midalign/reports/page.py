@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from midalign import pages
+from midalign.analysis import page as analysis
 from midalign.errors import InputError
 from midalign.evaluation import report as evaluation
 from midalign.reports import curves, differences, given, scores
@@ -13,12 +14,12 @@ GENERATOR = '<meta name="generator" content="midalign report">'
 HEAD = 2_000  # letters of a page in which that line stands
 
 
-def write(output, runs, evaluated=()):
-    """Write the page of some runs.   evaluated: what `read_scores` gives.
+def write(output, runs, evaluated=(), layers=()):
+    """Write the page of some runs.   evaluated, layers: what `read_scores` and `read_layers` give.
 
     output: path of the file, which is new or such a page. Raises InputError.
     """
-    text = page_of(runs, evaluated)
+    text = page_of(runs, evaluated, layers)
     require_own(output)
     part = output.with_name(f"{output.name}.part")
     try:
@@ -32,6 +33,11 @@ def write(output, runs, evaluated=()):
 def read_scores(places):
     """What scores.json of `midalign evaluate` holds, of each file or folder. Raises InputError for what is none."""
     return given.read("--scores", places, evaluation.FILES[0], lambda result: page_of([], [result]))
+
+
+def read_layers(places):
+    """The same of layers.json of `midalign layers`."""
+    return given.read("--layers", places, analysis.FILES[0], lambda result: page_of([], [], [result]))
 
 
 def require_own(output):
@@ -49,8 +55,8 @@ def require_own(output):
         )
 
 
-def page_of(runs, evaluated=()):
-    """The text of the page, from what the run folders hold alone."""
+def page_of(runs, evaluated=(), layers=()):
+    """The text of the page."""
     names = [run.name for run in runs]
     groups, undrawn = curves.panels(runs)
     return pages.page(
@@ -63,11 +69,32 @@ def page_of(runs, evaluated=()):
         many=curves.MANY,
         share=curves.SHARE,
         scored=scores.sections(runs, evaluated),
+        layered=[analysis.parts(result) for result in _together(layers)],
         recipes=differences.recipes(runs),
         records=differences.records(runs),
         with_recipe=sum(bool(run.record.get("recipe")) for run in runs),
         notes=[note for run in runs for note in run.notes],
     )
+
+
+def _together(layers):
+    """Results of the same sentences, before and after a training say, as one."""
+    found = []
+    for result in layers:
+        same = next((other for other in found if _measured(other) == _measured(result)), None)
+        if same and all(
+            same["models"][name] == result["models"][name] for name in same["models"].keys() & result["models"].keys()
+        ):
+            same["models"] |= result["models"]
+        else:
+            found.append({**result, "models": dict(result["models"])})
+    return found
+
+
+def _measured(result):
+    """What layers were measured with."""
+    record = result["record"]
+    return [result[key] for key in ("pivot", "directions", "sentences")], record["pairs"]["sha256"], record["pooling"]
 
 
 def counted(runs):
