@@ -136,7 +136,21 @@ VARIANTS = {
         "own_rate": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4"],
         "own_rate_lora": ["--align_schedule", "alternate", "--align_learning_rate", "1e-4", *LORA],
     },
+    "align_loss multiway": {"multiway": ["--align_loss", "multiway", "--align_center", "true"]},
+    "several layers in align_layer": {
+        "layers": ["--align_layer", "3", "1"],
+        "layers_alternate": ["--align_layer", "3", "1", "--align_schedule", "alternate"],
+    },
+    "align_anchor_weight": {
+        "anchor": ["--align_anchor_weight", "1e3", *LORA],
+        "anchor_alternate": ["--align_anchor_weight", "1e3", "--align_schedule", "alternate", *LORA],
+    },
+    "align_until": {"until": ["--align_until", "3"]},
     "LoRA, rsLoRA": {"rslora": [*LORA, "--use_rslora", "true"]},
+    "lora_layers": {
+        "lower": ["--lora_layers", "align", *LORA],
+        "lower_alternate": ["--lora_layers", "align", "--align_schedule", "alternate", *LORA],
+    },
     "DoRA": {"dora": [*LORA, "--use_dora", "true"]},
     "full fine-tuning": {"centred": ["--align_center", "true", "--align_symmetric", "true"]},
     "load_in_4bit": {

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from midalign.config import resolve_layer
+from midalign.config import MidAlignConfig
 from midalign.errors import InputError
+from midalign.layers import resolve_layer, resolve_lora_layers
 from midalign.recipe import read_recipe
 
 BASE = "model_name_or_path: some/model\ntask_data: demo\nalign_data: [demo]\noutput_dir: data/x\n"
@@ -139,7 +140,21 @@ MISTAKES = [
     ("score_rows: 0\n", (), "score_rows=0"),
     ("align_every: 2\nalign_schedule: alternate\n", (), "align_every works with align_schedule joint"),
     ("align_learning_rate: 0.1\n", (), "align_learning_rate needs steps of its own"),
-    ("align_loss: mse\nalign_center: true\n", (), "align_center belongs to align_loss infonce"),
+    ("align_loss: mse\nalign_center: true\n", (), "align_center belongs to align_loss infonce and multiway, found mse"),
+    ("align_loss: multiway\nalign_symmetric: true\n", (), "align_symmetric belongs to align_loss infonce, found multi"),
+    ("align_anchor_weight: 0.1\nuse_peft: false\n", (), "without its adapter, found none; set use_peft: true"),
+    ("align_anchor_weight: -1\nuse_peft: true\n", (), "align_anchor_weight=-1.0; set it to 0 or more"),
+    ("align_until: 5\nalign_schedule: alternate\n", (), "align_until works with align_schedule joint, found alternate"),
+    ("align_until: 5\nmax_steps: 5\n", (), "align_until=5 is not before the end, max_steps=5"),
+    ("align_until: 0\n", (), "align_until=0; set it to 1 or more"),
+    ("align_layer: [2, 2]\n", (), "align_layer=2, 2 names a layer twice; name each once"),
+    ("align_layer: [2, 1.5]\n", (), "align_layer=1.5; set it to a layer number or a fraction below 1"),
+    ("align_layer: []\n", (), "align_layer: found an empty list"),
+    ("align_layer: [2, two]\n", (), "align_layer: found 'two'; give it a number"),
+    ("lora_layers: upper\nuse_peft: true\n", (), "lora_layers=upper; set it to a number of layers, or align"),
+    ("lora_layers: 0\nuse_peft: true\n", (), "lora_layers=0; set it to a number of layers, or align"),
+    ("lora_layers: 2\n", (), "lora_layers is set, but use_peft is not"),
+    ("lora_layers: 2\nuse_peft: true\nlora_target_modules: [lm_head]\n", (), "lora_target_modules names lm_head"),
     ("metric_for_best_model: bleu\n", (), "metric_for_best_model=bleu; set it to one of loss, task, align"),
     ("early_stopping_patience: 5\n", (), "early_stopping_patience needs a best model"),
     (
@@ -180,6 +195,21 @@ def test_a_layer_is_a_number_or_a_fraction_of_the_depth():
     for outside in (32, 0.99, 0.001):
         with pytest.raises(InputError, match=r"set it to 1\.\.31 or a fraction"):
             resolve_layer(outside, 32)
+
+
+def test_several_layers_are_sorted_and_named_once():
+    assert resolve_layer([11, 0.25], 32) == [8, 11]
+    assert MidAlignConfig("out", use_cpu=True, align_layer=[7]).align_layer == 7
+    with pytest.raises(InputError, match=r"align_layer=0\.5, 16 names a layer twice"):
+        resolve_layer([0.5, 16], 32)
+    with pytest.raises(InputError, match="align_layer is an empty list"):
+        resolve_layer([])
+
+
+def test_an_adapter_ends_at_a_layer_number_or_at_the_highest_that_is_aligned():
+    assert [resolve_lora_layers(*given, 18) for given in (("5", 11), ("align", 11), ("align", [9, 11]))] == [5, 11, 11]
+    with pytest.raises(InputError, match=r"lora_layers=18, but the model has 18 layers; set it to 1\.\.17"):
+        resolve_lora_layers("18", 11, 18)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.parts[-2:]))

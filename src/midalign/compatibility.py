@@ -50,7 +50,16 @@ FEATURES = (
     ),
     Feature("align_context task", lambda t, m: t.align_context == "task", ON_CPU),
     Feature("align_learning_rate", lambda t, m: t.align_learning_rate is not None, ON_CPU),
+    Feature("align_loss multiway", lambda t, m: t.align_loss == "multiway" and t.align_schedule != "sft", ON_CPU),
+    Feature(
+        "several layers in align_layer",
+        lambda t, m: isinstance(t.align_layer, list) and t.align_schedule != "sft",
+        ON_CPU,
+    ),
+    Feature("align_anchor_weight", lambda t, m: t.align_anchor_weight and t.align_schedule != "sft", ON_CPU),
+    Feature("align_until", lambda t, m: t.align_until is not None and t.align_schedule == "joint", ON_CPU),
     Feature("LoRA, rsLoRA", lambda t, m: m.use_peft, ON_CPU),
+    Feature("lora_layers", lambda t, m: m.use_peft and m.lora_layers is not None, ON_CPU),
     Feature("DoRA", lambda t, m: m.use_dora, ON_CPU),
     Feature("full fine-tuning", lambda t, m: not m.use_peft, ON_CPU),
     Feature(

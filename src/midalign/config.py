@@ -1,17 +1,16 @@
 """The keys of a recipe and their defaults, which live here and nowhere else."""
 
-import math
 import os
 from dataclasses import dataclass, field
-from numbers import Integral, Real
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 import torch
+import trl
 from trl import SFTConfig
 
 from midalign.errors import InputError
+from midalign.kinds import require_kinds
 from midalign.mixed import EACH, each_of
-from midalign.texts import quoted
 
 
 @dataclass
@@ -154,9 +153,16 @@ class MidAlignConfig(SFTConfig):
         },
     )
     align_every: int = field(default=1, metadata={"help": "joint only: a pair half in every n-th micro-batch."})
-    align_layer: float = field(
-        default=0.5,
-        metadata={"help": "Decoder layer whose output is aligned, 1..L-1, or a fraction of the depth L."},
+    align_until: int | None = field(
+        default=None,
+        metadata={"help": "joint only: the first n optimizer steps have a pair half; all when unset."},
+    )
+    align_layer: list[float] = field(
+        default_factory=lambda: [0.5],
+        metadata={
+            "help": "Decoder layer whose output is aligned, 1..L-1, or a fraction of the depth L; a list for several, "
+            "the loss being the mean over them."
+        },
     )
     align_context: Literal["plain", "task"] = field(
         default="plain",
@@ -175,8 +181,10 @@ class MidAlignConfig(SFTConfig):
         },
     )
     align_weight: float = field(default=1.0, metadata={"help": "Weight of the alignment loss."})
-    align_loss: Literal["infonce", "mse", "cka"] = field(default="infonce", metadata={"help": "The loss."})
-    align_temperature: float = field(default=0.1, metadata={"help": "InfoNCE divides cosines by this."})
+    align_loss: Literal["infonce", "mse", "cka", "multiway"] = field(default="infonce", metadata={"help": "The loss."})
+    align_temperature: float = field(
+        default=0.1, metadata={"help": "InfoNCE divides cosines by this, multiway singular values."}
+    )
     align_symmetric: bool = field(default=False, metadata={"help": "InfoNCE in both directions."})
     align_stop_gradient: bool = field(default=False, metadata={"help": "No gradient through the side of align_pivot."})
     align_center: bool = field(default=False, metadata={"help": "Subtract each side's batch mean before the cosine."})
@@ -185,6 +193,13 @@ class MidAlignConfig(SFTConfig):
     )
     align_pool_skip_first: bool = field(
         default=False, metadata={"help": "Leave each sentence's first token, the attention sink, out of the mean."}
+    )
+    align_anchor_weight: float = field(
+        default=0.0,
+        metadata={
+            "help": "In every second step, weight of the mean squared difference between the pooled states of "
+            "align_pivot's side and those without the adapter."
+        },
     )
     align_learning_rate: float | None = field(
         default=None, metadata={"help": "alternate only: peak learning rate of the alignment steps."}
@@ -228,7 +243,9 @@ class MidAlignConfig(SFTConfig):
     )
 
     def __post_init__(self):
-        _require_kinds(self)
+        if isinstance(self.align_layer, list) and len(self.align_layer) == 1:
+            self.align_layer = self.align_layer[0]
+        require_kinds(self, MidAlignConfig)
         if self.eval_steps == 0:  # transformers would take logging_steps without a word
             raise InputError("eval_steps=0; set it to 1 or more, or eval_strategy to no.")
         metric = self.metric_for_best_model
@@ -249,44 +266,14 @@ class MidAlignConfig(SFTConfig):
         super().__post_init__()
 
 
-KINDS = {bool: (bool, "true or false"), int: (Integral, "a whole number"), float: (Real, "a number")}
+@dataclass
+class ModelConfig(trl.ModelConfig):
+    """TRL's, plus which layers get an adapter."""
 
-
-def _require_kinds(config):
-    """Raises InputError for a value that its key does not take, as the parser of a recipe does before it comes here."""
-    hints = get_type_hints(MidAlignConfig)
-    for key in MidAlignConfig.__annotations__:
-        value, kind = getattr(config, key), hints[key]
-        found = quoted(value) if isinstance(value, str) else value
-        if get_origin(kind) is Literal:
-            if value not in get_args(kind):
-                raise InputError(f"{key}: found {found}; choose from {', '.join(get_args(kind))}.")
-            continue
-        kind, *optional = get_args(kind) or (kind,)
-        if optional and value is None:
-            continue
-        of = get_args(kind)[0] if get_origin(kind) is list else kind
-        taken, what = KINDS[of]
-        each = [value] if of is kind else value if isinstance(value, list) else [None]
-        if not all(isinstance(one, taken) and isinstance(one, bool) == (of is bool) for one in each):
-            raise InputError(f"{key}: found {found}; give it {what if of is kind else f'a list, each item {what}'}.")
-
-
-def resolve_layer(align_layer, depth=None):
-    """The layer number that `align_layer` means in a model of `depth` layers.
-
-    A number from 1 counts layers, one below 1 is a fraction of the depth: 0.5 of 32 layers is 16.
-    Without a depth only the form is checked. Raises InputError outside 1..depth-1: state 0 is the bare
-    embeddings, and the last state is what the LM head reads.
-    """
-    if not (math.isfinite(align_layer) and align_layer > 0) or (align_layer >= 1 and align_layer != int(align_layer)):
-        raise InputError(f"align_layer={align_layer:g}; set it to a layer number or a fraction below 1.")
-    if depth is None:
-        return None
-    layer = int(align_layer) if align_layer >= 1 else round(align_layer * depth)
-    if not 1 <= layer <= depth - 1:
-        raise InputError(
-            f"align_layer={align_layer:g} is layer {layer}, but the model has {depth} layers; "
-            f"set it to 1..{depth - 1} or a fraction below 1."
-        )
-    return layer
+    lora_layers: str | None = field(
+        default=None,
+        metadata={
+            "help": "Adapters in the first n decoder layers alone: a number, or `align` for those up to align_layer; "
+            "in all when unset."
+        },
+    )

@@ -6,9 +6,9 @@ What a user got wrong is an `InputError`: one sentence with what was found, what
 import multiprocessing
 from collections import Counter
 
-from midalign.config import resolve_layer
 from midalign.errors import InputError
 from midalign.languages import language_of
+from midalign.layers import resolve_layer
 from midalign.mixed import EACH, EACH_LANGUAGES
 from midalign.texts import label_of, quoted, shown
 
@@ -26,13 +26,14 @@ RANGES = (
     ),
     (
         "0 or more",
-        "align_weight weight_decay max_grad_norm warmup_steps eval_delay router_aux_loss_coef dataloader_num_workers",
+        "align_weight align_anchor_weight weight_decay max_grad_norm warmup_steps eval_delay router_aux_loss_coef "
+        "dataloader_num_workers",
         lambda value: value >= 0,
     ),
     (
         "1 or more",
-        "align_every per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps task_rows "
-        "task_eval_rows score_rows align_chunk_size task_tokens_per_batch max_length early_stopping_patience "
+        "align_every align_until per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps "
+        "task_rows task_eval_rows score_rows align_chunk_size task_tokens_per_batch max_length early_stopping_patience "
         "save_total_limit eval_accumulation_steps dataset_num_proc dataloader_prefetch_factor ddp_timeout "
         "ddp_bucket_cap_mb lora_r lora_alpha",
         lambda value: value >= 1,
@@ -56,6 +57,12 @@ RANGES = (
         lambda value: isinstance(value, dict) and all(abs(v) < LARGEST for v in value.values() if isinstance(v, float)),
     ),
 )
+# The losses that read a key.
+LOSSES = {
+    "align_temperature": ("infonce", "multiway"),
+    "align_center": ("infonce", "multiway"),
+    "align_symmetric": ("infonce",),
+}
 
 
 def check(data, training, model, given=frozenset()):
@@ -70,7 +77,7 @@ def check(data, training, model, given=frozenset()):
     tasks = data.each()
     _check_texts({key: values[key] for key in sorted(given)})
     _check_ranges(values, given)
-    _check_combinations(data, training, given)
+    _check_combinations(data, training, model, given)
     _check_weights(training, tasks)
     _check_loading(training)
     _check_adapter(model, given)
@@ -113,7 +120,7 @@ def _check_ranges(values, given):
     resolve_layer(values["align_layer"])
 
 
-def _check_combinations(data, training, given):
+def _check_combinations(data, training, model, given):
     schedule = training.align_schedule
     if schedule != "sft" and not data.align_data:
         raise InputError(f"align_schedule {schedule} needs pairs; set align_data, or align_schedule: sft.")
@@ -140,14 +147,25 @@ def _check_combinations(data, training, given):
             raise InputError(f"{old} is the old name of {new}, and both are set; keep {new} alone.")
     if training.align_every > 1 and schedule != "joint":
         raise InputError(f"align_every works with align_schedule joint, found {schedule}; delete align_every.")
+    until, steps = training.align_until, training.max_steps
+    if until is not None and schedule not in ("joint", "sft"):
+        raise InputError(f"align_until works with align_schedule joint, found {schedule}; delete align_until.")
+    if until is not None and 0 < steps <= until:
+        raise InputError(f"align_until={until} is not before the end, max_steps={steps}; lower it or delete it.")
     if training.align_learning_rate is not None and schedule != "alternate":
         raise InputError(
             f"align_learning_rate needs steps of its own, found align_schedule {schedule}; use alternate or "
             "scale the alignment loss with align_weight."
         )
-    if training.align_loss != "infonce":
-        for key in sorted({"align_temperature", "align_symmetric", "align_center"} & given):
-            raise InputError(f"{key} belongs to align_loss infonce, found {training.align_loss}; delete it.")
+    for key, losses in LOSSES.items():
+        if key in given and training.align_loss not in losses:
+            names = " and ".join(losses)
+            raise InputError(f"{key} belongs to align_loss {names}, found {training.align_loss}; delete it.")
+    if training.align_anchor_weight and schedule != "sft" and not model.use_peft:
+        raise InputError(
+            "align_anchor_weight compares with the model without its adapter, found none; set use_peft: true or delete "
+            "align_anchor_weight."
+        )
     if training.align_pool_skip_first and training.align_pooling in ("last", "bos"):
         raise InputError(
             f"align_pool_skip_first averages the other tokens, found align_pooling {training.align_pooling}; "
@@ -191,6 +209,17 @@ def _check_adapter(model, given):
     if lora and not model.use_peft and "use_peft" not in given:  # an explicit `use_peft: false` means all weights
         raise InputError(
             f"{lora[0]} is set, but use_peft is not: all weights would be trained; set use_peft: true or delete it."
+        )
+    layers = model.lora_layers
+    _require(
+        layers is None or layers == "align" or (layers.isdecimal() and 0 < int(layers) < 2**31),
+        "lora_layers",
+        layers,
+        "a number of layers, or align",
+    )
+    if layers is not None and "lm_head" in (model.lora_target_modules or ()):
+        raise InputError(
+            "lora_layers keeps adapters in the lower layers, but lora_target_modules names lm_head; delete one."
         )
     bits = sorted({"bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage"} & given)
     if bits and not model.load_in_4bit:

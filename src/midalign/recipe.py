@@ -7,10 +7,9 @@ from dataclasses import fields
 from typing import get_args, get_origin, get_type_hints
 
 from transformers import HfArgumentParser
-from trl import ModelConfig
 
 from midalign.compatibility import engine_of, require_compatible
-from midalign.config import DataConfig, MidAlignConfig
+from midalign.config import DataConfig, MidAlignConfig, ModelConfig
 from midalign.errors import InputError
 from midalign.limits import check
 from midalign.recipe_file import Bare, read_yaml

@@ -12,6 +12,7 @@ from midalign.alignment.losses import (
     last_pool,
     mean_pool,
     mse_loss,
+    multiway_loss,
     retrieval_at_1,
     similarity,
     weighted_pool,
@@ -171,3 +172,71 @@ def test_cka_has_a_finite_gradient_also_where_all_states_are_the_same():
 def test_cka_of_three_pairs_is_refused():
     with pytest.raises(ValueError, match="needs 4 pairs or more, found 3"):
         cka_loss(torch.randn(3, 8), torch.randn(3, 8))
+
+
+def at_angles(*degrees):
+    """Unit vectors in the plane."""
+    angles = torch.tensor(degrees).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], dim=1)
+
+
+def test_multiway_loss_of_a_pair_is_that_of_the_roots_of_one_plus_and_minus_its_cosine():
+    source, target, texts = at_angles(60.0), 5 * at_angles(0.0), (torch.tensor([1]), torch.tensor([0]))
+    gap = math.sqrt(1 + 0.5) - math.sqrt(1 - 0.5)
+    for temperature in (1.0, 0.1):
+        loss = multiway_loss(source, target, *texts, temperature)
+        assert loss.item() == pytest.approx(math.log(1 + math.exp(-gap / temperature)), rel=1e-5)
+
+
+def test_multiway_loss_of_m_equal_translations_is_that_of_one_singular_value_alone():
+    source, texts = 3 * torch.ones(4, 6), (torch.tensor([1, 2, 3, 4]), torch.zeros(4, dtype=torch.int64))
+    loss = multiway_loss(source, torch.ones(4, 6), *texts, 0.5)  # with the sentence itself m is 5
+    assert loss.item() == pytest.approx(math.log(1 + 4 * math.exp(-math.sqrt(5) / 0.5)), rel=1e-4)
+
+
+def test_multiway_loss_is_the_mean_over_sentences_whatever_the_number_of_their_translations():
+    torch.manual_seed(0)
+    source, target = torch.randn(5, 8), torch.randn(5, 8)
+    texts, sentences = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([7, 8, 7, 9, 7])
+    target = target[[0, 1, 0, 3, 0]]
+    groups = (torch.tensor([0, 2, 4]), torch.tensor([1]), torch.tensor([3]))
+    each = [multiway_loss(source[own], target[own], texts[own], sentences[own]) for own in groups]
+    assert multiway_loss(source, target, texts, sentences).item() == pytest.approx(sum(each).item() / 3, rel=1e-5)
+
+
+def test_multiway_loss_equals_the_published_formula_in_value_and_gradient_where_states_are_on_one_side():
+    torch.manual_seed(0)
+    states = (torch.randn(5, 8) + 2).requires_grad_()
+    texts, sentences = torch.tensor([1, 2, 3, 4]), torch.zeros(4, dtype=torch.int64)
+    found = multiway_loss(states[:4], states[4:].expand(4, -1), texts, sentences, 0.3)
+    s = torch.linalg.svdvals(torch.nn.functional.normalize(states, dim=1).T)
+    expected = -(s / 0.3).log_softmax(dim=0)[0]
+    assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+    one, other = (torch.autograd.grad(loss, states)[0] for loss in (found, expected))
+    torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-3)
+
+
+def test_opposite_states_are_of_rank_one_but_cost_more_than_orthogonal_ones_and_are_turned_back():
+    texts = (torch.tensor([1]), torch.tensor([0]))
+    found = [multiway_loss(at_angles(angle), at_angles(0.0), *texts).item() for angle in (10.0, 80.0, 100.0, 170.0)]
+    assert found == sorted(found)
+    opposite = at_angles(150.0).requires_grad_()
+    multiway_loss(opposite, at_angles(0.0), *texts).backward()
+    assert opposite.grad[0, 0] < 0  # downhill is towards the other
+
+
+def test_a_text_counts_once_in_its_sentence_as_the_mean_of_its_copies():
+    texts, once = (torch.tensor([1, 1, 2]), torch.tensor([0, 0, 0])), (torch.tensor([1, 2]), torch.tensor([0, 0]))
+    copies = torch.tensor([[1.0, 0.2], [1.0, -0.2], [0.6, 0.8]])
+    mean = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
+    sides = torch.tensor([[0.8, 0.6]])
+    expected = multiway_loss(mean, sides.expand(2, -1), *once).item()
+    assert multiway_loss(copies, sides.expand(3, -1), *texts).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_multiway_loss_has_a_finite_gradient_where_states_are_the_same_or_nothing():
+    for states in (torch.ones(3, 4), torch.zeros(3, 4), torch.eye(3, 4)):
+        states.requires_grad_()
+        loss = multiway_loss(states, states.detach(), torch.tensor([4, 5, 6]), torch.tensor([1, 1, 2]))
+        loss.backward()
+        assert loss.isfinite() and states.grad.isfinite().all()

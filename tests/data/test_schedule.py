@@ -3,9 +3,10 @@
 from collections import Counter
 from itertools import chain
 
+import numpy as np
 import pytest
 
-from midalign.data.schedule import MicroBatchSampler, is_align_step, pair_order
+from midalign.data.schedule import MicroBatchSampler, is_align_step, pair_order, together
 from midalign.errors import InputError
 
 
@@ -135,3 +136,25 @@ def test_the_micro_batches_of_a_step_can_be_found_again():
     seen = [batch for epoch in epochs(drawn, 2) for batch in epoch]  # 5 micro-batches an epoch, 3 steps: 2, 2, 1
     assert drawn.of_step(0) == seen[:2] and drawn.of_step(2) == seen[4:5] and drawn.of_step(3) == seen[5:7]
     assert drawn.of_step(4, 1) == [seen[8]]
+
+
+def test_pairs_of_one_sentence_follow_each_other_and_all_pairs_of_a_pass_are_there():
+    languages, sentences = ["de"] * 6 + ["sw"] * 6, [*range(6), *range(6)]
+    plain, together = (pair_order(languages, 0, 1, 10.0, given) for given in (None, sentences))
+    assert sorted(together) == sorted(plain) and [sentences[i] for i in plain] != [sentences[i] for i in together]
+    assert [sentences[i] for i in together[::2]] == [sentences[i] for i in together[1::2]]
+    assert {(sentences[i], languages[i]) for i in together} == {(n, tag) for n in range(6) for tag in ("de", "sw")}
+
+
+def test_a_pair_drawn_again_stands_with_a_later_turn_of_its_sentence():
+    # Pairs 0 and 3 translate sentence 7, pair 1 translates sentence 8; pair 3 is drawn three times.
+    assert together(np.array([3, 1, 3, 0, 3]), {0: 7, 1: 8, 3: 7}).tolist() == [3, 0, 1, 3, 3]
+
+
+def test_pair_halves_end_at_an_optimizer_step_whatever_the_epoch():
+    # 10 rows in batches of 2 are 5 micro-batches, 3 steps of an epoch, the last of one micro-batch.
+    plain = [batch for epoch in epochs(sampler(accumulation=2), 3) for batch in epoch]
+    until = [batch for epoch in epochs(sampler(accumulation=2, align_until=4), 3) for batch in epoch]
+    assert [bool(batch.pairs) for batch in until] == [True] * 7 + [False] * 8
+    assert until[:7] == plain[:7] and [b.task for b in until] == [b.task for b in plain]
+    assert [b.pairs for b in sampler(accumulation=2, align_until=4).of_step(3)] == [b.pairs for b in plain[5:7]]

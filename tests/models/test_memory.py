@@ -4,9 +4,9 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
-from trl import ModelConfig, get_peft_config
+from trl import get_peft_config
 
-from midalign.config import MidAlignConfig
+from midalign.config import MidAlignConfig, ModelConfig
 from midalign.data.batches import collate_halves
 from midalign.models.memory import GIB, MARGIN, estimate
 from midalign.training.trainer import MidAlignTrainer

@@ -53,44 +53,53 @@ def middle_states(model, input_ids, attention_mask, layer, position_ids=None):
 
     model: a causal LM or its decoder, plain or wrapped by PEFT, DDP or DeepSpeed. The wrapped model itself
         is called, so that the hooks of its wrappers fire; only inside of its decoder the list of layers is shorter.
-    input_ids, attention_mask: (B, T) int64; 1 = token, 0 = padding.   layer: 0 (embeddings) .. L.
+    input_ids, attention_mask: (B, T) int64; 1 = token, 0 = padding.   layer: 0 (embeddings) .. L, or a list of them.
     With packed sequences attention_mask is what the model takes as a full mask, and position_ids is given.
-    Returns (B, T, H) in the model's dtype. Equal to `hidden_states[layer]` of transformers for layer < L;
-    at L transformers applies the final norm, this does not (as in the authors' code).
+    Returns (B, T, H) in the model's dtype, for a list one each, in its order. Equal to `hidden_states[layer]` of
+    transformers for layer < L; at L transformers applies the final norm, this does not (as in the authors' code).
     Raises ValueError when `layer` is out of range or the architecture has no early exit.
     """
     decoder = decoder_of(model)
     require_early_exit(decoder)
     layers, depth = decoder.layers, len(decoder.layers)
-    if not 0 <= layer <= depth:
+    wanted = layer if isinstance(layer, list) else [layer]
+    top = max(wanted)
+    if not (min(wanted) >= 0 and top <= depth):
         raise ValueError(f"layer={layer}, but {type(decoder).__name__} has {depth} layers; use 0..{depth}.")
 
-    states = None
+    states = {}
 
     def shorten(*_):
         # Not before the call: a wrapper looks for all of its layers when it is called for the first time.
-        decoder.layers = nn.ModuleList(list(layers)[:layer])
+        decoder.layers = nn.ModuleList(list(layers)[:top])
 
-    def keep(_, args):
-        nonlocal states
-        states = args[0]  # of the last call: NanoChat norms its embeddings with the same module
+    def keep(number):
+        def hook(_, args, kwargs):
+            # Of the last call: NanoChat norms its embeddings with the same module.
+            states[number] = args[0] if args else kwargs["hidden_states"]
+
+        return hook
+
+    def kept(*_):
+        return [states.get(number) for number in wanted] if isinstance(layer, list) else states.get(layer)
 
     called = extract_model_from_parallel(model, keep_torch_compile=False)
     hooks = [
         decoder.register_forward_pre_hook(shorten),
-        decoder.norm.register_forward_pre_hook(keep),
+        decoder.norm.register_forward_pre_hook(keep(top), with_kwargs=True),
+        *(layers[n].register_forward_pre_hook(keep(n), with_kwargs=True) for n in wanted if n < top),
         # The states are what the forward pass returns: the wrappers look at that to see which parameters took part.
-        called.register_forward_hook(lambda *_: states, prepend=True),
+        called.register_forward_hook(kept, prepend=True),
     ]
-    if layer < depth:
-        hooks.append(layers[layer].register_forward_pre_hook(_refuse_upper_layer))
+    if top < depth:
+        hooks.append(layers[top].register_forward_pre_hook(_refuse_upper_layer))
     try:
         output = _run(model, decoder, input_ids, attention_mask, position_ids)
     finally:
         decoder.layers = layers
         for hook in hooks:
             hook.remove()
-    if states is None:
+    if top not in states:
         raise ValueError(
             f"{type(decoder).__name__} did not run its `norm`, so it has no early exit; use another model."
         )

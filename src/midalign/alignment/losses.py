@@ -123,6 +123,42 @@ def cka_loss(source, target):
     return 1 - F.cosine_similarity(gram_s, gram_t, dim=0)
 
 
+@_in_float32
+def multiway_loss(source, target, source_text, target_text, temperature=0.1, *, center=False):
+    """Rank-one loss of all translations of a sentence (MLC, arXiv 2602.16660), mean over sentences.
+
+    source, target: (B, H), the translations and the sentences.   source_text, target_text: (B,) integer ids, equal
+    where the texts are: pairs of one target are one group, in which each text counts once, as the mean of its states.
+    temperature divides singular values.   center: see `similarity`.
+    Where s are the singular values of the matrix of a group's m unit-normed states z, sqrt(m), 0, ..., 0 if all are the
+    same, the loss is -log softmax(s / temperature)_1. Singular values see no sign: a state and its opposite are of rank
+    one, too. So the numerator has |sum_i |v_i| z_i| with v the first right singular vector: it is s_1 where all states
+    lie on one side of their main direction, and less where one lies on the other.
+    Returns a scalar, float32, in nats.
+    """
+    source, target = source.float(), target.float()
+    if center:
+        source, target = source - source.mean(dim=0), target - target.mean(dim=0)
+    keys = torch.cat([torch.stack([target_text, text], dim=1) for text in (source_text, target_text)])  # (2B, 2)
+    keys, copy = keys.unique(dim=0, return_inverse=True)  # sorted by group
+    sums = source.new_zeros(len(keys), source.size(1)).index_add(0, copy, torch.cat([source, target]))
+    _, group, sizes = keys[:, 0].unique_consecutive(return_inverse=True, return_counts=True)
+    place = torch.arange(len(keys), device=group.device) - (sizes.cumsum(0) - sizes)[group]
+    most = int(sizes.max())
+    states = sums.new_zeros(len(sizes), most, sums.size(1))  # (groups, m, H): rows of zero have singular values of zero
+    states = states.index_put((group, place), F.normalize(sums, dim=-1))
+    with torch.no_grad():  # the gradient of a singular value does not go through its vectors
+        wide = states.double()
+        vectors = (
+            torch.linalg.eigh(wide @ wide.mT).eigenvectors.flip(-1).mT.float()
+        )  # (groups, m, m), rows, largest first
+    values = (vectors @ states).norm(dim=-1)  # (groups, m)
+    first = (vectors[:, :1].abs() @ states).norm(dim=-1)  # (groups, 1)
+    missing = torch.arange(most, device=sizes.device) >= sizes[:, None]
+    below = ((values - first) / temperature).masked_fill(missing, float("-inf"))
+    return below.logsumexp(dim=1).mean()
+
+
 def u_centred_gram(states):
     """(n, H) -> (n, n): inner products between different rows, less what belongs to a row alone (Szekely, Rizzo 2014).
 

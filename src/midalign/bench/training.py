@@ -18,14 +18,14 @@ from pathlib import Path
 import torch
 from peft import get_peft_model
 from tqdm.auto import tqdm
-from trl import SFTConfig, SFTTrainer, get_peft_config
+from trl import SFTConfig, SFTTrainer
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, middle_states
 from midalign.config import MidAlignConfig
 from midalign.data.batches import collate_pairs
 from midalign.errors import InputError
-from midalign.models.loading import load_model
+from midalign.models.loading import adapter_of, load_model
 from midalign.recipe import read_recipe
 from midalign.training.forward import block_mask
 from midalign.training.prepare import prepare
@@ -47,11 +47,15 @@ class Bench:
                 f"bench measures micro-batches with both halves, found align_schedule {args.align_schedule}; "
                 "add --align_schedule joint and pairs."
             )
+        if isinstance(args.align_layer, list):
+            raise InputError(
+                f"bench measures one layer, found align_layer {args.align_layer}; add one of --align_layer."
+            )
         prepared = prepare(data, args, config, on_bad_row="skip")
         self.rows, self.pairs = prepared.task, prepared.pairs
         model = load_model(prepared.path, config, prepared.attention[0])
         if config.use_peft:
-            model = get_peft_model(model, get_peft_config(config))
+            model = get_peft_model(model, adapter_of(config, prepared.config))
         args.max_length = None  # checked: SFTTrainer need not look for rows to cut
         args.eval_strategy, args.load_best_model_at_end, args.early_stopping_patience = "no", False, None
         with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +122,7 @@ class Bench:
 
     def _ours(self, batch, layer):
         own, self.ours.align_layer = self.ours.align_layer, layer
-        loss = self.ours._align_loss(self.model, batch)
+        loss = self.ours._align_loss(self.ours._pooled(self.model, batch["chunks"]), batch)
         self.ours.align_layer = own
         return loss
 

@@ -20,12 +20,13 @@ class MicroBatch(NamedTuple):
     pairs: list[int]
 
 
-def pair_order(languages, epoch, seed, temperature):
+def pair_order(languages, epoch, seed, temperature, sentences=None):
     """One pass over the pairs: indices, shuffled, languages resampled.
 
     languages: the language of each pair.   temperature: language l with n_l pairs gets a share proportional to
     n_l^(1/temperature) of the pass; 1 keeps the natural shares. The pass is as long as the data. A language
     drawn more often than it has pairs repeats whole shuffles of them, so no pair is far ahead of another.
+    sentences: the sentence that each pair translates, as a number; pairs of one then follow each other.
     Returns (len(languages),) int64.
     """
     languages = np.asarray(languages)
@@ -40,12 +41,30 @@ def pair_order(languages, epoch, seed, temperature):
         own = np.flatnonzero(languages == name)
         rounds = max(1, -(-(end - start) // len(own)))  # a tiny share may round to no pair at all
         drawn.append(np.concatenate([rng.permutation(own) for _ in range(rounds)])[: end - start])
-    return rng.permutation(np.concatenate(drawn))
+    order = rng.permutation(np.concatenate(drawn))
+    return order if sentences is None else together(order, sentences)
+
+
+def together(order, sentences):
+    """The pairs of a sentence behind its first; a pair that is drawn again is of another turn of its sentence.
+
+    Else the copies of a language with few pairs would stand side by side, where they say nothing new.
+    """
+    turns, places = Counter(), {}
+    for pair in order.tolist():
+        places.setdefault((turns[pair], sentences[pair]), []).append(pair)
+        turns[pair] += 1
+    return np.array([pair for own in places.values() for pair in own])
 
 
 def is_align_step(schedule, step):
     """Whether optimizer step `step` (from 0) has no task half."""
     return schedule == "align_only" or (schedule == "alternate" and step % 2 == 1)
+
+
+def is_anchor_step(schedule, step):
+    """Whether the pair half of optimizer step `step` (from 0) is anchored: every second step that can have one."""
+    return step % 4 == 1 if schedule == "alternate" else step % 2 == 0
 
 
 def require_full_batch(pairs, batch_size, processes):
@@ -80,8 +99,13 @@ class MicroBatchSampler(Sampler):
         seed=0,
         processes=1,
         rank=0,
+        align_until=None,
+        sentences=None,
     ):
         """task_rows: how many.   languages: of each pair.   Batch sizes are those of one process.
+
+        align_until: joint only, the optimizer step (from 0) from which on there is no pair half.   sentences: of each
+        pair, see `pair_order`.
 
         Raises InputError when the pairs do not fill one batch of all processes.
         """
@@ -89,6 +113,7 @@ class MicroBatchSampler(Sampler):
         self.task_batch_size, self.pair_batch_size = task_batch_size, pair_batch_size
         self.accumulation, self.align_every = accumulation, align_every
         self.temperature, self.seed, self.processes, self.rank = temperature, seed, processes, rank
+        self.align_until, self.sentences = align_until, sentences
         self.epoch = 0
         # An incomplete last batch of a pass is left out: its loss would have fewer negatives.
         self.pair_batches = len(languages) // (pair_batch_size * processes)
@@ -112,6 +137,8 @@ class MicroBatchSampler(Sampler):
             seed=args.data_seed if args.data_seed is not None else args.seed,
             processes=processes,
             rank=rank,
+            align_until=args.align_until,
+            sentences=[pair["target_text"] for pair in pairs] if args.align_loss == "multiway" else None,
         )
 
     def of_step(self, step, micro_batch=None):
@@ -136,13 +163,15 @@ class MicroBatchSampler(Sampler):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order = torch.randperm(self.task_rows, generator=generator).tolist()
         start = self.epoch * len(self)
+        before = self.epoch * -(-len(self) // self.accumulation)  # optimizer steps of the epochs before
         for i in range(len(self)):
             step, inside = divmod(i, self.accumulation)
             if self.schedule == "sft":
                 yield MicroBatch(self._task(order, i), [])
             elif self.schedule == "joint":
                 number, due = divmod(start + i, self.align_every)
-                yield MicroBatch(self._task(order, i), self._pairs(number) if due == 0 else [])
+                aligns = due == 0 and (self.align_until is None or before + step < self.align_until)
+                yield MicroBatch(self._task(order, i), self._pairs(number) if aligns else [])
             elif not is_align_step(self.schedule, step):
                 yield MicroBatch(self._task(order, step // 2 * self.accumulation + inside), [])
             elif self.schedule == "align_only":
@@ -160,6 +189,9 @@ class MicroBatchSampler(Sampler):
     def _pairs(self, number):
         pairs_pass, batch = divmod(number, self.pair_batches)
         if self._pass[0] != pairs_pass:
-            self._pass = (pairs_pass, pair_order(self.languages, pairs_pass, self.seed, self.temperature))
+            self._pass = (
+                pairs_pass,
+                pair_order(self.languages, pairs_pass, self.seed, self.temperature, self.sentences),
+            )
         first = (batch * self.processes + self.rank) * self.pair_batch_size
         return self._pass[1][first : first + self.pair_batch_size].tolist()

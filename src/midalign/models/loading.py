@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers.utils import is_flash_attn_2_available
-from trl import get_quantization_config
+from trl import get_peft_config, get_quantization_config
 
 from midalign.data.templates import fit
 from midalign.errors import InputError
@@ -103,6 +103,18 @@ def load_model(path, model, attention=None):
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     return prepare_model_for_kbit_training(loaded, use_gradient_checkpointing=False)
+
+
+def adapter_of(model, config):
+    """The adapter that a recipe asks for: a LoraConfig, None without use_peft.
+
+    model: our ModelConfig, lora_layers being a number or None.   config: the model's.
+    """
+    adapter = get_peft_config(model)
+    if adapter is not None and model.lora_layers is not None:
+        upper = "|".join(map(str, range(model.lora_layers, config.get_text_config().num_hidden_layers)))
+        adapter.exclude_modules = rf"(.*\.)?layers\.({upper})\..*"  # PEFT takes no layers_to_transform with all-linear
+    return adapter
 
 
 def fastest_attention(requested, config, packs, flash):

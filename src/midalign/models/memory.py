@@ -3,7 +3,9 @@
 import torch
 from peft import get_peft_model
 from transformers import AutoModelForCausalLM
-from trl import get_peft_config
+
+from midalign.layers import layers_of
+from midalign.models.loading import adapter_of
 
 GIB = 2**30
 MARGIN = 0.3  # what kernels hold for a moment, of the larger half: from the peaks of task rows in recipes/speed.md
@@ -21,7 +23,7 @@ SHARED = {  # over the processes of an engine; DDP shares nothing
 def estimate(config, model, training, task, pairs, engine="single", processes=1):
     """GiB of a step on one GPU by what needs it.
 
-    config: the model's.   model: ModelConfig.   training: MidAlignConfig, align_layer being the layer's number.
+    config: the model's.   model: ModelConfig.   training: MidAlignConfig, align_layer and lora_layers being numbers.
     task, pairs: tokens that one pass of a task half and one chunk of a pair half compute, 0 without one.
     engine, processes: who shares out what; the layer that ZeRO-3 and FSDP2 gather for its turn is left out.
     Returns {weights, gradients and optimizer (of what is trained), activations, 16-bit copies (under autocast, of
@@ -32,7 +34,7 @@ def estimate(config, model, training, task, pairs, engine="single", processes=1)
     with torch.device("meta"):
         empty = AutoModelForCausalLM.from_config(config)
         if model.use_peft:
-            empty = get_peft_model(empty, get_peft_config(model))
+            empty = get_peft_model(empty, adapter_of(model, config))
     total = sum(parameter.numel() for parameter in empty.parameters())
     trained = sum(parameter.numel() for parameter in empty.parameters() if parameter.requires_grad)
     text = config.get_text_config()
@@ -47,7 +49,7 @@ def estimate(config, model, training, task, pairs, engine="single", processes=1)
     embeddings = head * (1 if config.tie_word_embeddings else 2)
     not_quantised = embeddings * (4 - stored) if quantised else 0
 
-    halves = [(task, text.num_hidden_layers), (pairs, training.align_layer)]
+    halves = [(task, text.num_hidden_layers), (pairs, max(layers_of(training.align_layer)))]
     together = [halves] if training.align_schedule == "joint" else [[half] for half in halves]
     copied = total - embeddings if stored == 4 and (training.bf16 or training.fp16) else 0
     per_layer = copied // text.num_hidden_layers

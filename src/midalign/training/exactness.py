@@ -8,6 +8,7 @@ from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import pad_sentences
 from midalign.data.packing import pack_behind_prefix, pack_sentences
 from midalign.errors import InputError
+from midalign.layers import layers_of
 from midalign.training.forward import states_of
 
 
@@ -33,36 +34,39 @@ def require_exact(model, pairs, layer, pad_token_id, packed):
     """Refuse to train where the early exit, or packed sentences, give other states than `output_hidden_states`.
 
     model: bare, on its engine; each process asks the same of it.   pairs: as in training, the longest one is taken.
+    layer: a number, or a list of them.
     packed: whether they are packed in training.
     States differ when the mean over a sentence's tokens of |difference| / |state| passes `_tolerance`. Parameters,
     buffers, gradients, the random state and each module's mode stay as they are. Raises InputError.
     """
     sentences = _sentences(pairs)
     padded = _to(model.device, pad_sentences(sentences, pad_token_id))
-    with _evaluating(model):
-        plain = model(
+    with evaluating(model):
+        every = model(
             **padded,
             output_hidden_states=True,
             use_cache=False,
             logits_to_keep=padded["input_ids"].new_empty(0),  # the head is not asked for
-        ).hidden_states[layer]
-        name, allowed = type(decoder_of(model)).__name__, _tolerance(model, plain)
+        ).hidden_states
+        plain = [every[number] for number in layers_of(layer)]
+        name, allowed = type(decoder_of(model)).__name__, _tolerance(model, plain[0])
         try:
             states = states_of(model, padded, layer)
         except ValueError as error:
             raise InputError(str(error)) from error
-        distance = _distance(states, plain, padded["attention_mask"])
-        if distance > allowed:
-            raise InputError(
-                f"at layer {layer} of {name} the early exit does not give the states of output_hidden_states "
-                f"(relative difference {distance:.1g}, {allowed:.1g} allowed): it would align something else; use a "
-                "decoder built like Llama, Qwen3, Gemma 3 or Mistral."
-            )
+        for number, early, own in zip(layers_of(layer), layers_of(states), plain, strict=True):
+            distance = _distance(early, own, padded["attention_mask"])
+            if distance > allowed:
+                raise InputError(
+                    f"at layer {number} of {name} the early exit does not give the states of output_hidden_states "
+                    f"(relative difference {distance:.1g}, {allowed:.1g} allowed): it would align something else; use "
+                    "a decoder built like Llama, Qwen3, Gemma 3 or Mistral."
+                )
         if packed:
             in_prompt = "source_start" in pairs[0]
             pack = pack_behind_prefix(sentences, [0] * len(sentences)) if in_prompt else pack_sentences(sentences)
-            states = states_of(model, _to(model.device, pack), layer)
-            distance = _distance(states, plain, padded["attention_mask"])
+            states = states_of(model, _to(model.device, pack), max(layers_of(layer)))
+            distance = _distance(states, plain[-1], padded["attention_mask"])
             if distance > allowed:
                 raise InputError(
                     f"packed sentences get other states from {name} than padded ones (relative difference "
@@ -113,7 +117,7 @@ def _to(device, batch):
 
 
 @contextmanager
-def _evaluating(model):
+def evaluating(model):
     """Without dropout, and with each module's mode as before at the end."""
     training = [module for module in model.modules() if module.training]
     model.eval()

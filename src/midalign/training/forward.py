@@ -18,7 +18,7 @@ def block_mask(model, segments, prefixes):
 
 
 def pooled_pairs(model, chunks, layer, pooling, skip_first):
-    """Both sides of all chunks of `collate_pairs`, pooled at `layer`: two (B, H) float32.
+    """Both sides of all chunks of `collate_pairs`, pooled at `layer`: two (B, H) float32, of a list (B, layers, H).
 
     model: bare where there are several chunks; a wrapper's forward must not run again inside the backward pass.
     pooling, skip_first: as align_pooling and align_pool_skip_first.
@@ -39,19 +39,25 @@ def pooled_pairs(model, chunks, layer, pooling, skip_first):
 
 
 def _pool_chunk(model, chunk, layer, pooling, skip_first):
-    """(2b, H) float32, the sources above the targets."""
+    """(2b, H) or (2b, layers, H) float32, the sources above the targets."""
     if "pooled" in chunk:  # the attention sink is the first token of the prompt, which is none of theirs
         mask = chunk["pooled"]  # (2b, T)
     else:
         mask = chunk["attention_mask"]
         mask = losses.without_first_token(mask) if skip_first else mask
-    return losses.POOLINGS[pooling](states_of(model, chunk, layer), mask)
+    states, pool = states_of(model, chunk, layer), losses.POOLINGS[pooling]
+    return torch.stack([pool(own, mask) for own in states], dim=1) if isinstance(layer, list) else pool(states, mask)
 
 
 def states_of(model, chunk, layer):
-    """(sentences, T, H) at `layer`, behind a shared prefix of pooled tokens alone.   chunk: of `collate_pairs`."""
+    """(sentences, T, H) at `layer`, of a list one each; behind a shared prefix of pooled tokens alone.
+
+    chunk: of `collate_pairs`.
+    """
     if "segments" not in chunk:
         return middle_states(model, chunk["input_ids"], chunk["attention_mask"], layer)
     blocks = block_mask(model, chunk["segments"], chunk["prefixes"])
     states = middle_states(model, chunk["input_ids"], blocks, layer, chunk["position_ids"])
+    if isinstance(layer, list):
+        return [packing.unpack(own, chunk["places"]) for own in states]
     return packing.unpack(states, chunk["places"])

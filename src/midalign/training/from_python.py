@@ -10,15 +10,15 @@ from types import SimpleNamespace
 from datasets import Dataset, concatenate_datasets
 from peft import LoraConfig, PeftConfig, PeftModel, PromptLearningConfig
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl import ModelConfig
 
 from midalign.compatibility import engine_of, require_compatible
-from midalign.config import DataConfig, MidAlignConfig, resolve_layer
+from midalign.config import DataConfig, MidAlignConfig, ModelConfig
 from midalign.data.checks import Sieve
 from midalign.data.given import TOKENS, is_tokenised, listed, pair_streams, task_stream
 from midalign.data.templates import chat_record, fit
 from midalign.data.tokens import require_embedded
 from midalign.errors import InputError
+from midalign.layers import resolve_layer
 from midalign.limits import check
 from midalign.models.loading import load_config, load_model, load_tokenizer, model_path
 from midalign.recipe import REFUSED

@@ -3,7 +3,6 @@
 import torch
 from datasets import Dataset, concatenate_datasets
 
-from midalign.alignment import losses
 from midalign.alignment.negatives import false_negatives
 
 
@@ -74,11 +73,10 @@ class HeldOut:
             texts.append((batch["source_text"], batch["target_text"]))
         # A short last batch has fewer negatives, so it counts for retrieval only.
         full = [i for i, (source, _) in enumerate(sides) if len(source) == size] or range(len(sides))
-        loss = torch.stack([self._loss(*sides[i], false_negatives(*texts[i])) for i in full]).mean()
+        loss = torch.stack([self._loss(*sides[i], texts[i]) for i in full]).mean()
         source, target = (torch.cat(side) for side in zip(*sides, strict=True))
         exclude = false_negatives(*(torch.cat(text) for text in zip(*texts, strict=True)))
-        scores = losses.similarity(source, target, self.args.align_center)
-        return loss.item(), losses.retrieval_at_1(scores, exclude).item()
+        return loss.item(), self._retrieval(source, target, exclude).item()
 
 
 def out_of_prompt(pair):

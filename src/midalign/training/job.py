@@ -9,7 +9,6 @@ from pathlib import Path
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from transformers import GenerationConfig
-from trl import get_peft_config
 
 from midalign.compatibility import engine_of
 from midalign.console import console
@@ -18,7 +17,8 @@ from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import require_scorable
 from midalign.languages import language_of
-from midalign.models.loading import is_out_of_memory, load_model, model_commit
+from midalign.layers import layers_of
+from midalign.models.loading import adapter_of, is_out_of_memory, load_model, model_commit
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
@@ -216,7 +216,8 @@ def _trainer(plan):
     _, training, model = plan.recipe
     prepared = plan.prepared
     if training.process_index == 0:
-        counts = f"{rows_told(prepared.task)}, {len(prepared.pairs):,} pairs, layer {training.align_layer}"
+        layers = ", ".join(map(str, layers_of(training.align_layer)))
+        counts = f"{rows_told(prepared.task)}, {len(prepared.pairs):,} pairs, layer {layers}"
         holds = plan.made_from["step"]["holds"]
         logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
@@ -230,7 +231,7 @@ def _trainer(plan):
             pairs=prepared.pairs,
             eval_pairs=prepared.held_out_pairs,
             processing_class=prepared.tokenizer,
-            peft_config=get_peft_config(model),
+            peft_config=adapter_of(model, prepared.config),
             made_from=plan.made_from,
         )
     except (

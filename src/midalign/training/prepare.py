@@ -6,11 +6,11 @@ from pathlib import Path
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from midalign.config import resolve_layer
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
 from midalign.data.streams import load_pairs, load_tasks, scored_texts
 from midalign.data.tokens import require_embedded
+from midalign.layers import resolve_layer, resolve_lora_layers
 from midalign.models.loading import fastest_attention, load_config, load_tokenizer, model_path
 from midalign.tasks import tasks_of
 from midalign.tasks.base import Task
@@ -35,7 +35,7 @@ class Prepared:
 
 
 def prepare(data, training, model, on_bad_row, held_out=False, day=None):
-    """The streams of what `read_recipe` gives; `training.align_layer` becomes the layer's number.
+    """The streams of what `read_recipe` gives; align_layer and lora_layers become numbers.
 
     on_bad_row: error or skip, or None to go on without a word: the caller shows what is left out.
     held_out: whether held-out task rows are needed.   day: the date in prompts that have one, ISO; today when None.
@@ -44,7 +44,9 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     """
     path = model_path(model.model_name_or_path, Path(training.output_dir).parent)
     config = load_config(path, model.model_revision)
-    training.align_layer = resolve_layer(training.align_layer, config.get_text_config().num_hidden_layers)
+    depth = config.get_text_config().num_hidden_layers
+    training.align_layer = resolve_layer(training.align_layer, depth)
+    model.lora_layers = resolve_lora_layers(model.lora_layers, training.align_layer, depth)
     tokenizer = load_tokenizer(path, model.model_revision, data.task_system, day)
     tasks, sieve, processes = tasks_of(data), Sieve(on_bad_row or "skip"), training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):

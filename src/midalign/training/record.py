@@ -78,6 +78,8 @@ def step_record(args, processes):
     halves = -(-args.gradient_accumulation_steps // args.align_every) * processes // together
     rows = f"{args.per_device_train_batch_size * args.gradient_accumulation_steps * processes} task rows"
     pairs = f"{halves} x {args.align_batch_size * together} pairs"
+    if args.align_until is not None:
+        pairs += f" up to step {args.align_until}"
     if args.align_every > 1:
         pairs += f" in {args.gradient_accumulation_steps} micro-batches"
     if not args.align_gather_negatives and processes > 1:

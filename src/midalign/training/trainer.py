@@ -35,7 +35,7 @@ from midalign.training.resume import Resumable
 from midalign.training.several import SeveralTasks
 
 logger = logging.getLogger(__name__)
-MEANS = ("loss/task", "loss/align", "align/retrieval_at_1", "aux_loss")
+MEANS = ("loss/task", "loss/align", "loss/anchor", "align/retrieval_at_1", "aux_loss")
 
 
 class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, PairHalf, SeveralTasks, SFTTrainer):
@@ -206,7 +206,7 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
                 loss = loss + self._balance * balance / steps
             self._note("task half", loss)
         if pairs is not None:
-            loss = loss + self._align_loss(model, pairs) * (self.args.align_weight / self._pair_halves)
+            loss = loss + self._pair_loss(model, pairs)
         return loss
 
     def _task_loss(self, model, inputs, **kwargs):
@@ -236,8 +236,8 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
         return own * (args.align_learning_rate / args.learning_rate) if aligns else own
 
     def log(self, logs, start_time=None):
-        """`loss/task`, of several tasks `loss/task/<task>`, and `loss/align` (nats), and `align/retrieval_at_1`, each a
-        mean over the steps that had it.
+        """`loss/task`, of several tasks `loss/task/<task>`, and `loss/align` (nats), `loss/anchor` (squared states)
+        and `align/retrieval_at_1`, each a mean over the steps that had it.
         """
         if self.model.training:  # an evaluation between two logs must leave the collected values alone
             self._require_finite()
