@@ -105,6 +105,14 @@ def test_a_record_of_any_shape_leaves_a_page(page, write_run, odd):
     assert "loss/task" in text_of(page(write_run("a", history(), odd)))
 
 
+def test_a_record_that_is_nested_without_end_is_passed_over_and_said(page, write_run):
+    folder = write_run("a", history())
+    for text in ('{"a":' * 900 + "1" + "}" * 900, '{"a":' + "[" * 900 + "]" * 900 + "}"):
+        (folder / "run.json").write_text(text)
+        said = text_of(page(folder))
+        assert "a record that is nested over 20 times; passed over" in said and "loss/task" in said
+
+
 def test_text_of_others_stays_text(page, write_run):
     hostile = record(**{NASTY: NASTY, "model_name_or_path": NASTY, "long": "x" * 5_000, "number": 10**400})
     hostile |= {NASTY: {NASTY: [NASTY]}, "scores": {NASTY: {"f1": 0.5, "found": 0.5}}}

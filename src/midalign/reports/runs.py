@@ -18,6 +18,7 @@ from midalign.training.record import RECORD
 STATE = "trainer_state.json"
 MOST = 1 << 28  # bytes of one of these files: a log of a million lines
 LAST_STEP = 1e12  # what is beyond is no step
+DEEPEST = 20  # levels of a record; ours have 4
 HIGHEST = 1e30  # what is beyond, or below the same of the other sign, is as good as infinite
 
 
@@ -66,6 +67,9 @@ def find(argument):
     state, place, notes = _newest_log(folder)
     seals = (read_seal(sealed) for sealed in (folder, *by_step(folder)))
     record = _object(folder / RECORD, notes) or next(filter(None, seals), {})
+    if _is_deep(record):
+        notes.append(f"{place_of(folder)} has a record that is nested over {DEEPEST} times; passed over.")
+        record = {}
     if state is None and not record:
         raise InputError(_why_no_run(folder, notes))
     history = (state or {}).get("log_history")
@@ -103,6 +107,14 @@ def _object(path, notes):
         reason = f"is not whole ({type(error).__name__})"
     notes.append(f"{place_of(path)} {reason}; passed over.")
     return None
+
+
+def _is_deep(value):
+    level = [value]
+    for _ in range(DEEPEST):
+        inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))
+        level = [own for values in inner for own in values]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def _why_no_run(folder, notes):

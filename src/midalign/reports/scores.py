@@ -43,7 +43,7 @@ def _evaluated(result, looks):
     parts = evaluation.parts(result)
     tables = [("How far it carries", "part in training", parts["group_parts"])]
     tables += [(group, "language", of) for group, of in parts["language_parts"].items()]
-    gains = f" Gains are over {result['baseline']}." if parts["compared"] else ""
+    gains = [f"Gains are over {result['baseline']}."] if parts["compared"] else []
     partition = result["record"]["data"].get("partition", "test")
     return {
         "title": f"{result['task']['name']}: {partition} rows of {parts['source']}, scored by midalign evaluate",
@@ -52,7 +52,7 @@ def _evaluated(result, looks):
         "compared": parts["compared"],
         "shown": result["task"]["shown"],
         "colours": _colours(parts["names"], looks),
-        "notes": [*parts["notes"], *filter(None, [gains.strip()])],
+        "notes": [*gains, parts["over"], *parts["notes"]],
     }
 
 
