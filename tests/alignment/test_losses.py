@@ -200,8 +200,8 @@ def test_multiway_loss_is_the_mean_over_sentences_whatever_the_number_of_their_t
     texts, sentences = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([7, 8, 7, 9, 7])
     target = target[[0, 1, 0, 3, 0]]
     groups = (torch.tensor([0, 2, 4]), torch.tensor([1]), torch.tensor([3]))
-    each = [multiway_loss(source[own], target[own], texts[own], sentences[own]) for own in groups]
-    assert multiway_loss(source, target, texts, sentences).item() == pytest.approx(sum(each).item() / 3, rel=1e-5)
+    each = [multiway_loss(source[own], target[own], texts[own], sentences[own], 1.0) for own in groups]
+    assert multiway_loss(source, target, texts, sentences, 1.0).item() == pytest.approx(sum(each).item() / 3, rel=1e-5)
 
 
 def test_multiway_loss_equals_the_published_formula_in_value_and_gradient_where_states_are_on_one_side():

@@ -11,6 +11,7 @@ from rich.console import Console
 from midalign import cli
 from midalign.bench.tables import bench_recipe
 from midalign.bench.training import Bench
+from midalign.errors import InputError
 
 
 @pytest.fixture
@@ -30,6 +31,17 @@ def test_ours_naive_and_bare_run_the_same_pairs(context, recipe):
     assert ours.tokens == naive.tokens == bare.tokens
     assert ours.computed == bare.computed <= naive.computed
     torch.testing.assert_close(ours.step(), naive.step())  # the demo pairs of a batch hold no false negatives
+
+
+def test_a_loss_over_groups_of_translations_is_the_same_for_ours_and_naive(recipe):
+    bench = Bench([str(recipe("align_schedule: joint\nalign_loss: multiway\n"))])
+    ours, naive = (bench.pair_half(who) for who in ("ours", "naive"))
+    torch.testing.assert_close(ours.step(), naive.step())
+
+
+def test_several_layers_are_refused(recipe):
+    with pytest.raises(InputError, match=r"bench measures one layer, found align_layer \[1.0, 2.0\]; name one of them"):
+        Bench([str(recipe()), "--align_layer", "1", "2"])
 
 
 def test_the_bare_layers_leave_the_model_whole(bench):

@@ -166,3 +166,12 @@ def test_engines_keep_a_float32_copy_of_weights_that_are_trained_in_16_bits():
     weights = 1000 * 64 + 64 + 4 * (4 * 64 * 64 + 3 * 64 * 128 + 2 * 64)
     assert found["weights"] * GIB == pytest.approx(weights * 2 / 4)
     assert found["gradients and optimizer"] * GIB == pytest.approx(weights * (2 + 4 + 8) / 4)
+
+
+def test_several_layers_cost_what_the_highest_costs_and_a_lower_adapter_its_own_weights():
+    assert parts(0, 300, align_layer=[1, 3]) == parts(0, 300, align_layer=3)
+    lora = {"dtype": "float32", "use_peft": True, "lora_r": 8, "lora_target_modules": ["q_proj", "v_proj"]}
+    of_all, of_one = (
+        parts(model=ModelConfig(**lora, lora_layers=layers))["gradients and optimizer"] for layers in (None, 1)
+    )
+    assert of_one == pytest.approx(of_all / 4)

@@ -17,6 +17,7 @@ from midalign.data.checks import Sieve
 from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
 from midalign.models.runs import find_run, load_run
+from midalign.training.pair_half import require_base
 from midalign.training.trainer import MidAlignTrainer
 
 COMMON = {
@@ -168,6 +169,12 @@ def test_every_second_step_with_a_pair_half_is_anchored_and_the_first_starts_at_
 def test_an_anchor_without_an_adapter_is_refused(run):
     with pytest.raises(InputError, match="align_anchor_weight compares with the model without its adapter, found none"):
         run(align_anchor_weight=1.0)
+
+
+def test_an_adapter_that_takes_its_start_out_of_the_base_weights_has_nothing_to_be_anchored_to():
+    with pytest.raises(InputError, match="the base model, which init_lora_weights pissa_niter_4 changes"):
+        require_base([LoraConfig(init_lora_weights="pissa_niter_4")])
+    require_base([LoraConfig(), LoraConfig(init_lora_weights="gaussian")])
 
 
 def test_after_align_until_steps_are_those_of_the_task_alone(run):

@@ -48,9 +48,7 @@ class Bench:
                 "add --align_schedule joint and pairs."
             )
         if isinstance(args.align_layer, list):
-            raise InputError(
-                f"bench measures one layer, found align_layer {args.align_layer}; add one of --align_layer."
-            )
+            raise InputError(f"bench measures one layer, found align_layer {args.align_layer}; name one of them.")
         prepared = prepare(data, args, config, on_bad_row="skip")
         self.rows, self.pairs = prepared.task, prepared.pairs
         model = load_model(prepared.path, config, prepared.attention[0])
@@ -111,14 +109,9 @@ class Bench:
         pairs = [pair | {side: pair[side] * stretch for side in ("source", "target")} for pair in pairs]
         sentences = [pair[side] for side in ("source", "target") for pair in pairs]
         tokens = sum(map(len, sentences))
-        if who == "naive":
-            (padded,) = chunks = collate_pairs(pairs, 0)["chunks"]
-            step = partial(self._naive, {key: value.to(self.model.device) for key, value in padded.items()}, layer)
-        else:
-            batch = self.ours._prepare_inputs(self.ours._collate_pairs(pairs))
-            chunks = batch["chunks"]
-            step = partial(getattr(self, f"_{who}"), batch, layer)
-        return Candidate(step, len(pairs), tokens, sum(chunk["input_ids"].numel() for chunk in chunks))
+        batch = collate_pairs(pairs, 0) if who == "naive" else self.ours._collate_pairs(pairs)
+        step = partial(getattr(self, f"_{who}"), self.ours._prepare_inputs(batch), layer)
+        return Candidate(step, len(pairs), tokens, sum(chunk["input_ids"].numel() for chunk in batch["chunks"]))
 
     def _ours(self, batch, layer):
         own, self.ours.align_layer = self.ours.align_layer, layer
@@ -127,9 +120,10 @@ class Bench:
         return loss
 
     def _naive(self, batch, layer):
-        tokens = {key: batch[key] for key in ("input_ids", "attention_mask")}
+        (chunk,), texts = batch["chunks"], (batch["source_text"], batch["target_text"])
+        tokens = {key: chunk[key] for key in ("input_ids", "attention_mask")}
         states = self.model(**tokens, output_hidden_states=True, use_cache=False).hidden_states[layer]
-        return self.ours._loss(*losses.mean_pool(states, batch.get("pooled", batch["attention_mask"])).chunk(2), None)
+        return self.ours._loss(*losses.mean_pool(states, chunk.get("pooled", chunk["attention_mask"])).chunk(2), texts)
 
     def _bare(self, batch, layer):
         return sum(self._run_bare(chunk, layer) for chunk in batch["chunks"])

@@ -3,13 +3,16 @@
 from functools import partial
 
 import torch
+from peft import LoraConfig
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, require_early_exit
 from midalign.alignment.negatives import false_negatives, from_all_processes
 from midalign.data.batches import collate_pairs
 from midalign.data.schedule import is_anchor_step
+from midalign.errors import InputError
 from midalign.layers import resolve_layer
+from midalign.models.adapters import CHANGES_BASE
 from midalign.training.exactness import evaluating
 from midalign.training.forward import pooled_pairs
 
@@ -29,6 +32,8 @@ class PairHalf:
         self.align_layer = resolve_layer(args.align_layer, len(decoder_of(self.model).layers))
         if args.align_schedule != "sft":
             require_early_exit(decoder_of(self.model))
+        if args.align_anchor_weight and args.align_schedule != "sft":
+            require_base(self.model.peft_config.values())
         self._pair_halves = 0  # in the accumulation window at hand
         self._collate_pairs = partial(
             collate_pairs,
@@ -87,7 +92,7 @@ class PairHalf:
         return pooled_pairs(model, chunks, self.align_layer, args.align_pooling, args.align_pool_skip_first)
 
     def _loss(self, source, target, texts):
-        """The mean over layers.   texts: (B,) of each side, equal where texts are; None where no two are."""
+        """The mean over layers.   texts: (B,) of each side, equal where texts are."""
         if self.args.align_stop_gradient:
             target = target.detach()
         each = [self._loss_at_one_layer(*sides, texts) for sides in by_layer(source, target)]
@@ -101,9 +106,13 @@ class PairHalf:
             return losses.cka_loss(source, target)
         if args.align_loss == "multiway":
             return losses.multiway_loss(source, target, *texts, args.align_temperature, center=args.align_center)
-        exclude = false_negatives(*texts) if texts else None
         return losses.alignment_loss(
-            source, target, args.align_temperature, args.align_symmetric, center=args.align_center, exclude=exclude
+            source,
+            target,
+            args.align_temperature,
+            args.align_symmetric,
+            center=args.align_center,
+            exclude=false_negatives(*texts),
         )
 
     @torch.no_grad()
@@ -111,6 +120,16 @@ class PairHalf:
         """retrieval@1, the mean over layers.   exclude: (B, B) bool."""
         scores = [losses.similarity(*sides, self.args.align_center) for sides in by_layer(source, target)]
         return sum(losses.retrieval_at_1(own, exclude) for own in scores) / len(scores)
+
+
+def require_base(adapters):
+    """Raises InputError where the model without its adapters is not the base model.   adapters: their PeftConfigs."""
+    for adapter in adapters:
+        if isinstance(adapter, LoraConfig) and str(adapter.init_lora_weights).startswith(CHANGES_BASE):
+            raise InputError(
+                f"align_anchor_weight compares with the base model, which init_lora_weights "
+                f"{adapter.init_lora_weights} changes; use another init, or delete align_anchor_weight."
+            )
 
 
 def by_layer(source, target):

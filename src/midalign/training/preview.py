@@ -133,6 +133,7 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
             sums.update({"pair tokens": tokens, "pair computed": sum(computed)})
             false = false_negatives(half["source_text"], half["target_text"]).sum().item()
             sums.update({"pair halves": 1, "padding": half["padding"], "false negatives": false})
+            sums.update({"pairs": len(own), "sentences": len({pair["target_text"] for pair in own})})
             most_pairs = max(most_pairs, *computed)
     return {**sums, "most tokens": (most_task, most_pairs)}
 
@@ -163,6 +164,8 @@ def _plan(training, sampler, measured, prepared, processes):
         if saved > 0:  # a shared prompt
             told = f"{measured['pair computed'] / halves:,.0f} ({100 * saved:.0f} % less than its prompts have)"
             table.add_row("tokens computed in a pair half", told)
+        if training.align_loss == "multiway":
+            table.add_row("pairs of a sentence in a pair half", f"{measured['pairs'] / measured['sentences']:.2f}")
         table.add_row("padding in a pair half", f"{100 * measured['padding'] / halves:.1f} %")
         table.add_row(
             "false negatives in a pair half", f"{measured['false negatives'] / halves:.2f}, left out of the loss"
