@@ -124,7 +124,7 @@ def test_recipes_lists_each_with_its_model_task_and_hardware(midalign, monkeypat
     assert code == 0
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
     assert ["qwen25/align_0.5b", "Qwen/Qwen2.5-0.5B-Instruct", "slots and alignment", "1x 24 GB GPU"] in cells
-    assert ["tiny/sft", "demo", "slots", "1 thread of a 2-core CPU"] in cells
+    assert ["tiny/sft", "demo", "intents", "1 thread of a 2-core CPU"] in cells
     assert all(all(row) for row in cells if row), "a recipe says neither Hardware nor Measured"
     assert "accelerate_configs/zero3" in out and "keys" in out and "examples/loop" in out
 
@@ -146,7 +146,8 @@ def test_recipes_copies_one_file_a_folder_or_all_to_the_repositorys_paths(midali
     assert midalign("recipes", "tiny/align", "accelerate_configs/ddp.yaml", "-o", "one")[0] == 0
     assert copied("one").keys() == {"recipes/tiny/align.yaml", "accelerate_configs/ddp.yaml"}
     assert midalign("recipes", "tiny", "-o", "folder")[0] == 0
-    assert copied("folder").keys() == {f"recipes/tiny/{name}" for name in ("README.md", "align.yaml", "sft.yaml")}
+    tiny = {f"recipes/tiny/{path.name}" for path in (ROOT / "recipes" / "tiny").iterdir()}
+    assert copied("folder").keys() == tiny and {"recipes/tiny/align.yaml", "recipes/tiny/sft_slots.yaml"} < tiny
     code, out, _ = midalign("recipes", "-o", "all")
     assert code == 0
     everything = {path: place.read_bytes() for path, place in shipped_files().items()}

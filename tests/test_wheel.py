@@ -154,13 +154,15 @@ def test_everything_works_from_the_wheel_in_an_empty_folder(run, installed, tmp_
     assert "en-US" in run("midalign", "evaluate", "tiny/sft", "recipes/tiny/align.yaml", *options)
     assert (here / "data" / "evaluation" / "report.html").is_file()
     answers = here / "data" / "evaluation" / "tiny-align" / "de-DE.jsonl"
-    scores = json.loads(run("midalign", "score", answers, "--locale", "de", "--data", "demo", "--json"))
+    scores = json.loads(
+        run("midalign", "score", answers, "--task", "intents", "--locale", "de", "--data", "demo", "--json")
+    )
     assert scores["rows"] == 3
 
     tasks = installed / "midalign" / "evaluation" / "lm_tasks"
     model = ["--model", "hf", "--model_args", "pretrained=data/tiny-align", "--apply_chat_template", "--device", "cpu"]
     rows = ["--limit", "2", "--metadata", json.dumps({"task_data": "demo"}), "--gen_kwargs", "max_gen_toks=8"]
-    assert "de-DE" in run("lm_eval", *model, "--include_path", tasks, "--tasks", "massive_slots_de-DE", *rows)
+    assert "de-DE" in run("lm_eval", *model, "--include_path", tasks, "--tasks", "massive_intents_de-DE", *rows)
 
     run("midalign", "recipes", "tiny", "accelerate_configs/ddp", "-o", ".")
     launch = ["accelerate.commands.launch", "--config_file", "accelerate_configs/ddp.yaml", "--num_processes", "2"]
