@@ -13,7 +13,7 @@ from midalign.analysis.pictures import heat_map
 from midalign.analysis.recommendation import DRAWS
 from midalign.analysis.results import TITLES, as_csv
 from midalign.errors import InputError
-from midalign.texts import shown
+from midalign.texts import place_of, shown
 
 FILES = ("layers.json", "layers.csv", "layers.html")
 SHARES = ("retrieval_at_1", "margin_at_1", "mexa", "language_share")  # in percent
@@ -30,7 +30,14 @@ MEANING = {
 
 
 def require_own(folder):
-    """Refuse a folder in which a file has the name of one of ours and is none. Raises InputError."""
+    """Refuse a folder that cannot be written, or in which a file has the name of one of ours and is none.
+
+    Raises InputError.
+    """
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(place))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "cannot be written into" if there.is_dir() else "is no folder"
+        raise InputError(f"{place_of(there)} {what}; name another --output.")
     found = [name for name in FILES if os.path.lexists(Path(folder, name))]
     try:
         before = json.loads(Path(folder, FILES[0]).read_text(encoding="utf-8")) if found else None
@@ -85,10 +92,19 @@ def advice(model):
     else:
         said += f"It is the best layer in {100 * best['best_in']:.0f} % of {DRAWS:,} bootstrap samples of the sentences"
         others = ", ".join(map(str, best["as_good"]))
-        said += f", and cannot be told from {others}." if others else ", and better than each other layer."
+        said += f", and cannot be told from {others}." if others else ", and better than each other of them."
     if (best["interval"] or [best["retrieval_at_1"]])[0] < 2 * best["chance"]:
         said += " That is hardly more than chance: the model does not know these languages well enough to tell."
-    return f"{said} {_transfer(model)}".strip()
+    return " ".join(filter(None, (said, _elsewhere(model), _transfer(model))))
+
+
+def _elsewhere(model):
+    """The best layers by the other poolings; "" without any."""
+    found = []
+    for pooling, own in list(model["poolings"].items())[1:]:
+        inner = own["curves"]["retrieval_at_1"][1:-1]
+        found.append(f"by {pooling} pooling it is layer {1 + inner.index(max(inner))} ({100 * max(inner):.1f} %)")
+    return f"{', '.join(found)}.".capitalize() if found else ""
 
 
 def _transfer(model):

@@ -70,7 +70,8 @@ def as_csv(lines):
 def of_scores(scores, pivot):
     """({run: {language: first figure}}, its title) of scores.json; languages that had labels, and the pivot, left out.
 
-    scores: as `evaluation.report` writes it.   Raises KeyError, TypeError or AttributeError where it is something else.
+    scores: as `evaluation.report` writes it.   Raises LookupError, TypeError, AttributeError or ValueError where it is
+    something else.
     """
     (figure, title), *_ = scores["task"]["shown"].items()
     asked = {
@@ -82,7 +83,9 @@ def of_scores(scores, pivot):
         name: {language: float(run["languages"][locale][figure]) for locale, language in asked.items()}
         for name, run in scores["runs"].items()
     }
-    return runs, title
+    if not all(math.isfinite(figure) for own in runs.values() for figure in own.values()):
+        raise ValueError("a figure is not finite")
+    return runs, str(title)
 
 
 def _mean(values):

@@ -15,7 +15,7 @@ from midalign.cli.app import Dtype, app
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.languages import language_of
-from midalign.texts import place_of, shown
+from midalign.texts import place_of, shown, squeeze
 
 DEMO = "demo"
 POOLINGS = ("mean", "weighted", "last")
@@ -120,15 +120,20 @@ def _poolings(names):
     """The names given, each once. Raises InputError."""
     from midalign.alignment.losses import POOLINGS as known
 
-    names = list(dict.fromkeys(name.strip() for value in names or POOLINGS for name in value.split(",")))
+    names = list(dict.fromkeys(_split(names or POOLINGS)))
     bad = next((name for name in names if name not in known), None)
     if bad is not None:
         raise InputError(f"--pooling {shown(bad)}; use {', '.join(known)}.")
     return names
 
 
+def _split(values):
+    """["de,sw", "cy"] -> ["de", "sw", "cy"]."""
+    return [name.strip() for value in values for name in value.split(",")]
+
+
 def _language(tag):
-    language = language_of(tag.strip())
+    language = language_of(tag)
     if language is None:
         raise InputError(f"{shown(tag)} is no language; use an ISO 639 code such as sw, pt-BR or zh-Hant.")
     return language
@@ -175,7 +180,10 @@ def _runs(models, adapter, base, dtype, output):
             raise InputError(f"{shown(models[0], 200)} has an adapter itself; name the model below it with --adapter.")
         runs.append(find_run(adapter, dtype, runs[0].path))
         if not runs[1].adapter:
-            raise InputError(f"--adapter {shown(adapter, 200)} is a whole model; name it as a second MODEL.")
+            raise InputError(
+                f"--adapter {shown(adapter, 200)} has no adapter_config.json; name an adapter's folder or a trained "
+                "recipe, or a whole model as a second MODEL."
+            )
     runs = with_bases(runs) if base else runs
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
@@ -194,7 +202,9 @@ def _pairs(sources, languages, pivot, revision, most, every):
     if not found:
         sieve.fail("--pairs has no pair; name files or a folder with some.")
     if languages:
-        wanted = {_language(name) for value in languages for name in value.split(",")} - {pivot}
+        wanted = set(map(_language, _split(languages))) - {pivot}
+        if not wanted:
+            raise InputError(f"--language names {pivot} alone, which is the pivot; name others, or another --pivot.")
         known = {pair["source_lang"] for pair in found}
         if missing := ", ".join(sorted(wanted - known)):
             sieve.fail(f"--pairs has no pairs of {missing}, only of {', '.join(sorted(known))}.")
@@ -212,14 +222,20 @@ def _token_ids(runs, chosen, max_length):
     from midalign.analysis.sides import require_enough
     from midalign.data.checks import fit_problem
     from midalign.data.tokens import sentence_ids
-    from midalign.models.runs import load_run_tokenizer
+    from midalign.models.runs import plain_run_tokenizer
 
     texts = list(
         {pair[side]: None for own in chosen.values() for pair in own.values() for side in ("source", "target")}
     )
     ids, unfit = {}, {}
     for run in runs:
-        ids[run.name] = dict(zip(texts, sentence_ids(load_run_tokenizer(run), texts), strict=True))
+        tokenizer = plain_run_tokenizer(run)
+        try:
+            ids[run.name] = dict(zip(texts, sentence_ids(tokenizer, texts), strict=True))
+        except Exception as error:  # tokenizers raises no type of its own
+            raise InputError(
+                f"the tokenizer of {shown(run.name)} cannot read the pairs: {squeeze(str(error))}"
+            ) from error
         for own in chosen.values():
             for unit, pair in own.items():
                 lengths = (len(ids[run.name][pair[side]]) for side in ("source", "target"))
@@ -239,12 +255,12 @@ def _token_ids(runs, chosen, max_length):
 def _states(run, sentences, poolings, skip_first, progress, bar):
     """What `layer_states` gives; the model is gone when this returns. Raises InputError."""
     from midalign.data.tokens import require_embedded
-    from midalign.models.runs import load_run
+    from midalign.models.runs import load_run_model, plain_run_tokenizer
     from midalign.training.states import layer_states
 
-    model, tokenizer = load_run(run)
+    model = load_run_model(run)
     require_embedded(sentences, model.config.get_text_config().vocab_size, run.tokenizer)
-    pad = tokenizer.pad_token_id or 0  # behind each sentence, where no token of it sees any
+    pad = plain_run_tokenizer(run).pad_token_id or 0  # behind each sentence, where no token of it sees any
     try:
         return layer_states(model, sentences, poolings, pad, skip_first, partial(progress.advance, bar))
     except InputError:

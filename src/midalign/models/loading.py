@@ -46,9 +46,14 @@ def load_tokenizer(path, revision, system="auto", day=None):
 
     Raises InputError when there is none, and for a template that cannot be used.
     """
-    tokenizer = _load(AutoTokenizer, path, revision)
+    tokenizer = plain_tokenizer(path, revision)
     fit(tokenizer, system, day)
     return tokenizer
+
+
+def plain_tokenizer(path, revision):
+    """The tokenizer of a folder or hub model as it is, for plain text. Raises InputError when there is none."""
+    return _load(AutoTokenizer, path, revision)
 
 
 def load_config(path, revision):

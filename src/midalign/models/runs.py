@@ -15,7 +15,7 @@ from midalign.data.checks import Sieve
 from midalign.data.pairs import read_pairs
 from midalign.errors import InputError
 from midalign.languages import language_of
-from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit
+from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit, plain_tokenizer
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
@@ -173,12 +173,26 @@ def load_run_tokenizer(run, day=None):
 
     Raises InputError.
     """
-    return load_tokenizer(run.tokenizer, run.model.model_revision if run.tokenizer == run.path else None, day=day)
+    return load_tokenizer(run.tokenizer, _tokenizer_revision(run), day=day)
+
+
+def plain_run_tokenizer(run):
+    """The tokenizer of a run for plain text alone: with any chat template, also one that chats cannot be written in."""
+    return plain_tokenizer(run.tokenizer, _tokenizer_revision(run))
+
+
+def _tokenizer_revision(run):
+    return run.model.model_revision if run.tokenizer == run.path else None
 
 
 def load_run(run, day=None):
     """(model, tokenizer) of a run, on this process's device.   day: see `load_run_tokenizer`. Raises InputError."""
     tokenizer = load_run_tokenizer(run, day)
+    return load_run_model(run), tokenizer
+
+
+def load_run_model(run):
+    """The model of a run, on this process's device, in evaluation mode. Raises InputError."""
     model = load_model(run.path, run.model)
     if run.adapter:
         try:
@@ -192,7 +206,7 @@ def load_run(run, day=None):
         require_finite(weights.items(), run.adapter)
     if not (run.model.load_in_4bit or run.model.load_in_8bit):  # those are where bitsandbytes put them
         model = model.to(PartialState().device)
-    return model.eval(), tokenizer
+    return model.eval()
 
 
 def _require_complete(run, expected, known):
