@@ -236,10 +236,8 @@ def test_the_page_says_the_layer_how_sure_and_how_it_goes_with_transfer(written)
     text = " ".join(re.sub("<[^>]+>", " ", written).split())
     assert "align_layer: 2 (of 4). There 20.0 % (10.0 to 30.0) of the sentences" in text
     assert "best layer in 90 % of 1,000 bootstrap samples of the sentences, and cannot be told from 3." in text
-    assert (
     assert "By last pooling it is layer 3 (30.0 %). Over 2 languages without labels, retrieval there" in text
     assert "there and slot F1 correlate by 0.50 (0.10 to 0.80)." in text
-    )
     assert "It has no layer between its first and its last state" in text
     assert "hardly more than chance" not in text
 
