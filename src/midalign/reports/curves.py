@@ -18,8 +18,8 @@ CLOCKS = re.compile(r"(eval_)?(\w*runtime|\w*_per_second|num_tokens)|.*(tokens_s
 GROUPS = (
     ("Losses", re.compile(r"loss|loss/.*|aux_loss")),
     ("Alignment", re.compile(r"align/.*")),
-    ("Held out", re.compile(r"eval_(?!retrieval_at_1_).*")),
-    ("Held out: retrieval@1 of each language", re.compile(r"eval_retrieval_at_1_.*")),
+    ("Held out", re.compile(r"eval_(?!(plain_)?retrieval_at_1_).*")),
+    ("Held out: retrieval@1 of each language", re.compile(r"eval_(plain_)?retrieval_at_1_.*")),
     ("Diagnostics", re.compile(r"diag/(?!retrieval_at_1/).*")),
     ("Diagnostics: retrieval@1 of each language", re.compile(r"diag/retrieval_at_1/.*")),
     ("Optimizer", re.compile(r"learning_rate|grad_norm")),
@@ -29,7 +29,7 @@ TOLD = (
     (re.compile(r"loss"), "the sum that is trained"),
     (re.compile(r"(loss/|eval_)task(/.*)?"), "nats a token of the answer"),
     (re.compile(r"loss/align|eval_align"), "nats; ln of align_batch_size is chance"),
-    (re.compile(r"align/retrieval_at_1|eval_retrieval_at_1.*"), "share of pairs found"),
+    (re.compile(r"align/retrieval_at_1|eval_(plain_)?retrieval_at_1.*"), "share of pairs found"),
     (re.compile(r"diag/retrieval_at_1/.*"), "share of held-out pairs found"),
     (re.compile(r"diag/cosine_random"), "mean cosine of sentences that are no translations"),
     (re.compile(r"diag/effective_rank"), "directions that the pooled states use"),
@@ -57,11 +57,11 @@ def panels(runs):
     drawn = [(title, key) for title, of in by_group.items() for key in (sorted(of) if "each" in title else of)]
     ends = [end for run in runs if (end := max((of[-1][0] for of in run.curves.values()), default=0))]
     along = "x" if ends and max(ends) > STEEP * min(ends) else ""
+    left, right = 0 if along else -0.02, 1.02  # of the longest run, so that what stands at an end is whole
+    reach = (left * max(ends, default=1), right * max(ends, default=1))
     found = {title: [] for title, of in by_group.items() if of}
     for title, key in drawn[:MOST]:
-        found[title].append(
-            _panel(key, runs, (0, max(ends, default=1) * 1.02), along, _limits(title, by_group[title], runs))
-        )
+        found[title].append(_panel(key, runs, reach, along, _limits(title, by_group[title], runs)))
     return [(title, of) for title, of in found.items() if of], len(drawn[MOST:])
 
 
