@@ -13,9 +13,9 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 TOKENIZERS_PARALLE
 labelled=4800 # rows with a label; the other 6,700 are free for pairs
 locales=(cy-GB ja-JP jv-ID sw-KE tr-TR)
 queue=(
-    task-1 domain1000-1 tatoeba-1 shuffled-1
-    task-2 domain1000-2 domain300-1 paper-1
-    task-3 domain1000-3 domain100-1 both-1 twice-1
+    task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
+    task-2 context-2 domain1000-2 domain300-1 paper-1
+    task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
     tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
 )
 [ $# -gt 0 ] && queue=("$@")
@@ -29,6 +29,10 @@ options() { # options ARM -> what it has beside its recipe
         task) ;;
         twice) echo --max_steps 600 ;;
         domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" ;;
+        context)
+            pairs pairs/domain1000 --pairs 1000
+            echo --align_data "$out/pairs/domain1000" --align_context task --align_pooling last --align_pool_skip_first false
+            ;;
         shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
         tatoeba) echo --align_data "$tatoeba" ;;
         paper) echo --align_data "$tatoeba" --align_center false --align_pool_skip_first false ;;
