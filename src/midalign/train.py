@@ -48,6 +48,8 @@ def _help():
     inherited = {field.name for field in fields(SFTConfig)}
     for field in [*fields(DataConfig), *(own for own in fields(MidAlignConfig) if own.name not in inherited)]:
         default = field.default_factory() if field.default_factory is not MISSING else field.default
+        if isinstance(default, list):  # as on the command line
+            default = " ".join(map(str, default))
         print(f"  {field.name} ({default})\n      {field.metadata['help']}")
     print("\nAlso every key of TRL's SFTConfig and ModelConfig; `midalign recipes keys` shows the ones worth knowing.")
     return 0
