@@ -354,6 +354,10 @@ RECIPES = [
     ),
     ({"align_pivot": "de", "align_data": ..., "align_schedule": "sft"}, "align_pivot is set without align_data"),
     (
+        {"align_diagnostics_steps": 9, "align_data": ..., "align_schedule": "sft"},
+        "align_diagnostics_steps is set without align_data",
+    ),
+    (
         {"align_revision": "main", "align_data": ..., "align_schedule": "sft"},
         "align_revision is set without align_data",
     ),

@@ -189,6 +189,8 @@ SETTINGS = [
     ("seed: 4294967296", "seed=4294967296"),
     ("data_seed: -1", "data_seed=-1"),
     ("per_device_train_batch_size: 100000000000", "per_device_train_batch_size=100000000000; set it to a number below"),
+    ("align_diagnostics_steps: -1", "align_diagnostics_steps=-1; set it to 0 or more"),
+    ("align_diagnostics_steps: 2.5", "align_diagnostics_steps"),
     ("dataloader_num_workers: -1", "dataloader_num_workers=-1; set it to 0 or more"),
     ("dataloader_persistent_workers: true", "dataloader_persistent_workers needs workers"),
     ("dataloader_multiprocessing_context: spawn", "dataloader_multiprocessing_context needs workers"),

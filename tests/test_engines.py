@@ -91,6 +91,7 @@ def weights(folder):
 def losses(folder):
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     kept = {"loss", "loss/task", "loss/align", "align/retrieval_at_1", "eval_task", "eval_align", "train_loss"}
+    kept |= {f"diag/{what}" for what in ("retrieval_at_1/de", "retrieval_at_1/tr", "cosine_random", "effective_rank")}
     kept |= {f"{what}task{sep}{task}" for what, sep in (("loss/", "/"), ("eval_", "_")) for task in TASKS}
     return [{key: entry[key] for key in entry if key in kept} for entry in log if entry.keys() & kept]
 
@@ -178,6 +179,10 @@ VARIANTS = {
         "mixed": [*MIXED, "--task_weights", "0.5", "2.0", "--gradient_accumulation_steps", "3"],
         "mixed_tokens": [*MIXED, "--eval_strategy", "steps", "--eval_steps", "3", "--task_eval_rows", "7", *LORA],
     },
+    "align_diagnostics_steps": {
+        "diagnosed": ["--align_diagnostics_steps", "2", "--gradient_accumulation_steps", "2", *LORA],
+        "diagnosed_alternate": ["--align_diagnostics_steps", "2", "--align_schedule", "alternate"],
+    },
     "load_best_model_at_end": {
         "best": [
             "--eval_strategy", "steps", "--eval_steps", "2", "--save_strategy", "steps", "--save_steps", "2",
@@ -219,6 +224,17 @@ def test_what_the_table_says_works_gives_the_weights_of_one_process(engine, feat
         pytest.skip("refused, see tests/test_compatibility.py")
     for name in VARIANTS[feature]:
         assert_same_run(variants("single") / name, variants(engine) / name)
+
+
+@pytest.mark.parametrize("name", ["diagnosed", "diagnosed_alternate"])
+def test_gradients_of_the_halves_are_those_of_one_process_under_ddp_and_left_out_under_zero(name, variants):
+    def gradients(engine):
+        log = json.loads((variants(engine) / name / "trainer_state.json").read_text())["log_history"]
+        return [{key: value for key, value in entry.items() if key.startswith("diag/grad_")} for entry in log]
+
+    for here, there in zip(gradients("single"), gradients("ddp"), strict=True):
+        assert there == pytest.approx(here, rel=1e-3, abs=1e-5)
+    assert sum(map(bool, gradients("single"))) >= 3 and not any(gradients("zero2"))
 
 
 # Logs at 4 and 8, a checkpoint at 3: the resumed run must remember three steps of the first log.

@@ -117,6 +117,7 @@ FEATURES = (
         ),
     ),
     Feature("task_weights", lambda t, m: t.task_weights, ("single", "ddp")),
+    Feature("align_diagnostics_steps", lambda t, m: t.align_diagnostics_steps, ("single", "ddp", "zero2")),
     Feature("load_best_model_at_end", lambda t, m: t.load_best_model_at_end, ON_CPU),
 )
 

@@ -233,6 +233,12 @@ class MidAlignConfig(SFTConfig):
             "stays that of one chunk, whatever align_batch_size."
         },
     )
+    align_diagnostics_steps: int | None = field(
+        default=None,
+        metadata={
+            "help": "Take diagnostics (diag/*) every n steps; 0 never, unset so rarely that they cost at most 2 %."
+        },
+    )
     # What transformers leaves out: a resumed run must remember how long it has waited for a better metric,
     restore_callback_states_from_checkpoint: bool = field(default=True, metadata={"help": "As in transformers."})
     # and a loss that is no number must be seen, not averaged away.

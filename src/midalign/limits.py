@@ -27,7 +27,7 @@ RANGES = (
     (
         "0 or more",
         "align_weight align_anchor_weight weight_decay max_grad_norm warmup_steps eval_delay router_aux_loss_coef "
-        "dataloader_num_workers",
+        "dataloader_num_workers align_diagnostics_steps",
         lambda value: value >= 0,
     ),
     (
@@ -141,6 +141,8 @@ def _check_combinations(data, training, model, given):
                     f"{key}: found {shown(tag)}; name other languages than align_pivot, {pivot}, by codes such as sw "
                     "or zh-Hant."
                 )
+    if training.align_diagnostics_steps and not data.align_data:
+        raise InputError("align_diagnostics_steps is set without align_data; add it or delete align_diagnostics_steps.")
     for old in ("gradient_checkpointing", "gradient_checkpointing_kwargs"):
         new = old.replace("gradient", "activation")
         if {old, new} <= given:

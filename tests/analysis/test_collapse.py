@@ -35,6 +35,10 @@ def test_states_that_are_all_the_same_have_rank_0(dtype):
     assert effective_rank(torch.zeros(4, 3)).item() == 0
 
 
+def test_states_that_are_no_numbers_have_no_rank():
+    assert math.isnan(effective_rank(torch.tensor([[1.0, math.nan], [0, 1]])).item())
+
+
 def test_two_sentences_differ_in_one_direction():
     assert effective_rank(torch.tensor([[1.0, 2], [3, 7]])).item() == pytest.approx(1)
 

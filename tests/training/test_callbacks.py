@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import run_midalign
-from midalign.training.callbacks import in_words
+from midalign.training.callbacks import diagnosed_in_words, in_words
 
 
 def test_a_log_of_training_is_one_line_of_the_figures_that_tell_how_it_goes():
@@ -25,13 +25,20 @@ def test_a_log_without_such_figures_says_nothing():
     assert in_words({"epoch": 1.0, "num_tokens": 5.0}) == in_words({}) == ""
 
 
+def test_diagnostics_are_a_line_of_their_own():
+    logs = {"loss": 1.0, "diag/retrieval_at_1/de": 0.5, "diag/cosine_random": 0.98765, "diag/grad_cosine": -0.0123}
+    assert diagnosed_in_words(logs) == "diagnostics: retrieval_at_1/de 0.5  cosine_random 0.988  grad_cosine -0.0123"
+    assert "diag" not in in_words(logs) and diagnosed_in_words({"loss": 1.0}) == ""
+
+
 def test_a_run_prints_lines_and_neither_dict_nor_bar_into_a_file_and_keeps_what_it_logs(recipe, capfd):
     path = recipe()
     assert run_midalign.main([str(path)]) == 0
     out, err = capfd.readouterr()
     steps = [line for line in err.splitlines() if line.startswith("step ")]
-    assert [line.split("  ")[0] for line in steps] == ["step 0/2", "step 1/2", "step 2/2", "step 2/2", "step 2/2"]
-    assert "held out: loss" in steps[0] and "(de " in steps[0] and "loss/align" in steps[1] and "train_loss" in steps[4]
+    assert [line.split("  ")[0] for line in steps] == [f"step {n}/2" for n in (0, 1, 1, 2, 2, 2)]
+    assert "held out: loss" in steps[0] and "(de " in steps[0] and "loss/align" in steps[1] and "train_loss" in steps[5]
+    assert "diagnostics: retrieval_at_1/de " in steps[2]
     assert "{'" not in out + err and "2/2 [" not in err and "tokens_saved" not in err
     assert out.lstrip().startswith("Test rows, in percent")
     logged = json.loads((Path(path).with_suffix("") / "trainer_state.json").read_text())["log_history"]

@@ -47,7 +47,7 @@ def test_a_run_that_has_converged_goes_on_to_its_end(schedule, recipe, tmp_path,
 
     monkeypatch.setattr(MidAlignTrainer, "_pooled", pooled)
     options = ["--align_temperature", "0.02", "--max_steps", str(FLAT_STEPS + 5), "--eval_strategy", "no"]
-    options += ["--eval_on_start", "false", "--align_schedule", schedule]
+    options += ["--eval_on_start", "false", "--align_schedule", schedule, "--align_diagnostics_steps", "0"]
     assert run_midalign.main([str(recipe()), *options]) == 0
     log = json.loads((tmp_path / "recipe" / "trainer_state.json").read_text())["log_history"]
     assert [entry["loss/align"] for entry in log if "loss/align" in entry] == [0.0] * (FLAT_STEPS + 5)
@@ -121,6 +121,7 @@ def test_a_full_memory_ends_in_the_keys_to_change(error, recipe, capsys, monkeyp
         "activation_checkpointing: True (found False)",
         "align_chunk_size: 2 (found None)",
         "task_tokens_per_",
+        "align_diagnostics_steps: 0 (found None)",
     ):
         assert change in message
 

@@ -11,9 +11,11 @@ def effective_rank(states):
 
     states: (n, H); their mean is subtracted first, since all states of a layer share one large direction.
     Returns a float64 scalar on the CPU, 1 to min(n - 1, H): the number of directions where all weigh the same; 0 where
-    all states are equal as far as float32 can tell.
+    all states are equal as far as float32 can tell, NaN where one is not finite.
     """
     states = states.detach().cpu().double()
+    if not states.isfinite().all():
+        return states.new_tensor(torch.nan)
     values = torch.linalg.svdvals(states - states.mean(dim=0))
     if values.sum() <= 1e-6 * states.norm():
         return values.new_zeros(())

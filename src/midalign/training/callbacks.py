@@ -46,10 +46,10 @@ class Shown(ProgressCallback):
             super().on_prediction_step(args, state, control, **kwargs)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        told = in_words(logs)
-        if told and state.is_world_process_zero:
-            steps = str(state.max_steps)
-            tqdm.write(f"step {state.global_step:{len(steps)}}/{steps}  {told}", file=sys.stderr)
+        for told in (in_words(logs), diagnosed_in_words(logs)):
+            if told and state.is_world_process_zero:
+                steps = str(state.max_steps)
+                tqdm.write(f"step {state.global_step:{len(steps)}}/{steps}  {told}", file=sys.stderr)
 
 
 def in_words(logs):
@@ -70,3 +70,9 @@ def in_words(logs):
     told = "  ".join(f"{key} {value:.4g}" for key, value in held_out.items() if key not in languages)
     each = ", ".join(f"{key.removeprefix('retrieval_at_1_')} {value:.3g}" for key, value in languages.items())
     return f"held out: {told}" + (f" ({each})" if each else "")
+
+
+def diagnosed_in_words(logs):
+    """The figures of `training.diagnostics` in a log, on a line of their own; "" where there are none."""
+    found = [f"{key.removeprefix('diag/')} {value:.3g}" for key, value in logs.items() if key.startswith("diag/")]
+    return "diagnostics: " + "  ".join(found) if found else ""

@@ -47,16 +47,14 @@ class HeldOut:
 
     @torch.no_grad()
     def _evaluate_pairs(self):
-        by_language = {}
-        for pair in self.eval_pairs:
-            by_language.setdefault(pair["language"], []).append(pair)
+        languages = by_language(self.eval_pairs)
         metrics, per_language = {}, []
-        for language, pairs in sorted(by_language.items()):
+        for language, pairs in languages.items():
             loss, retrieval = self._evaluate_language(pairs)
             per_language.append((loss, retrieval))
             metrics[f"retrieval_at_1_{language}"] = retrieval
         if per_language and self.args.align_context == "task":
-            alone = [self._evaluate_language(list(map(out_of_prompt, pairs)))[1] for pairs in by_language.values()]
+            alone = [self._evaluate_language(list(map(out_of_prompt, pairs)))[1] for pairs in languages.values()]
             metrics["plain_retrieval_at_1"] = torch.tensor(alone).mean().item()
         if per_language:
             metrics["align"], metrics["retrieval_at_1"] = torch.tensor(per_language).mean(dim=0).tolist()
@@ -64,19 +62,30 @@ class HeldOut:
 
     def _evaluate_language(self, pairs):
         """(loss over batches of as many pairs as in training, retrieval@1 over all pairs) of one language."""
-        size = self._candidates
-        sides, texts = [], []
-        for start in range(0, len(pairs), size):
-            batch = self._prepare_inputs(self._collate_pairs(pairs[start : start + size]))
-            with self.compute_loss_context_manager():
-                sides.append(self._pooled(self.model_wrapped, batch["chunks"]))
-            texts.append((batch["source_text"], batch["target_text"]))
+        batches = self._states_of_pairs(pairs)
         # A short last batch has fewer negatives, so it counts for retrieval only.
-        full = [i for i, (source, _) in enumerate(sides) if len(source) == size] or range(len(sides))
-        loss = torch.stack([self._loss(*sides[i], texts[i]) for i in full]).mean()
-        source, target = (torch.cat(side) for side in zip(*sides, strict=True))
-        exclude = false_negatives(*(torch.cat(text) for text in zip(*texts, strict=True)))
-        return loss.item(), self._retrieval(source, target, exclude).item()
+        full = [batch for batch in batches if len(batch[0]) == self._candidates] or batches
+        loss = torch.stack([self._loss(source, target, texts) for source, target, *texts in full]).mean()
+        source, target, *texts = map(torch.cat, zip(*batches, strict=True))
+        return loss.item(), self._retrieval(source, target, false_negatives(*texts)).item()
+
+    def _states_of_pairs(self, pairs):
+        """(source, target: see `_pooled`, their texts: (B,)) of each batch of as many pairs as in training."""
+        batches = []
+        for start in range(0, len(pairs), self._candidates):
+            batch = self._prepare_inputs(self._collate_pairs(pairs[start : start + self._candidates]))
+            with self.compute_loss_context_manager():
+                pooled = self._pooled(self.model_wrapped, batch["chunks"])
+            batches.append((*pooled, batch["source_text"], batch["target_text"]))
+        return batches
+
+
+def by_language(pairs):
+    """{language: its pairs}, in the order of the languages' names."""
+    found = {}
+    for pair in pairs:
+        found.setdefault(pair["language"], []).append(pair)
+    return dict(sorted(found.items()))
 
 
 def out_of_prompt(pair):

@@ -18,6 +18,7 @@ from midalign.data.capability import Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
 from midalign.training.checks import check_task_tokens, fast_paths, longest_row, longest_sentence
+from midalign.training.diagnostics import Diagnosed
 from midalign.training.engines import (
     checkpointing_as_given,
     keep_adapters_in_float32,
@@ -38,7 +39,9 @@ logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "loss/anchor", "align/retrieval_at_1", "aux_loss")
 
 
-class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, PairHalf, SeveralTasks, SFTTrainer):
+class MidAlignTrainer(
+    FromPython, Guarded, ExactAtStart, Resumable, Diagnosed, HeldOut, PairHalf, SeveralTasks, SFTTrainer
+):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
     model: a name, a folder or a model.   args: MidAlignConfig.   processing_class: the tokenizer, the model's own when
@@ -124,6 +127,7 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
         self._watch = Watch(self._candidates, args.align_loss == "infonce")
         self._micro_batch = 0  # in the accumulation window at hand
         self._hint_given = False
+        self._begin_diagnostics()
 
     def _fast_paths(self):
         """Whether share_prefix and pack_pairs are on, said in the log with the reason where they are not."""
@@ -187,6 +191,8 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
                 loss = loss + super().training_step(model, part, num_items_in_batch)
         loss = loss + super().training_step(model, inputs, num_items_in_batch)
         self._micro_batch += 1
+        if self.accelerator.sync_gradients:
+            self._look_at_gradients()
         return loss
 
     # Loss
@@ -206,7 +212,9 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
                 loss = loss + self._balance * balance / steps
             self._note("task half", loss)
         if pairs is not None:
-            loss = loss + self._pair_loss(model, pairs)
+            term = self._pair_loss(model, pairs)
+            self._take_apart(term)
+            loss = loss + term
         return loss
 
     def _task_loss(self, model, inputs, **kwargs):
@@ -246,6 +254,6 @@ class MidAlignTrainer(FromPython, Guarded, ExactAtStart, Resumable, HeldOut, Pai
                 self._hint_given = True
                 centred = self.args.align_center and self.args.align_pool_skip_first
                 hint_at_flat_logits(first[0].item(), self._candidates, centred)
-            names = (*MEANS, *(f"loss/task/{task}" for task in self.tasks))
+            names = (*MEANS, *self.diagnosed, *(f"loss/task/{task}" for task in self.tasks))
             logs.update(self._means.take(names, self.accelerator.reduce, self.args.device))
         super().log(logs, start_time)
