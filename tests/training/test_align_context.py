@@ -156,6 +156,7 @@ def test_a_run_goes_on_in_the_context_that_it_began_in_alone(train, capsys):
     "options",
     [
         ["--align_pooling", "last", "--align_pool_skip_first", "false"],
+        ["--align_schedule", "sft"],  # measured alone
         ["--task", "intents", "translation", "--task_languages", "en-US", "en-de", "--task_eval_rows", "4"],
     ],
     ids=lambda options: " ".join(options).replace("--", ""),
