@@ -49,7 +49,9 @@ def main():
     base = load_model(alone.path, config, "sdpa")
     trained = Path(args.output_dir, "adapter_config.json").is_file()
     model = (
-        PeftModel.from_pretrained(base, args.output_dir) if trained else get_peft_model(base, get_peft_config(config))
+        PeftModel.from_pretrained(base, args.output_dir, is_trainable=True)
+        if trained
+        else get_peft_model(base, get_peft_config(config))
     )
     for name, pairs in (("alone", alone.held_out_pairs), ("in the prompt", asked.held_out_pairs)):
         print(f"retrieval@1 {name}: {retrieval(model.eval(), pairs, args):.3f}", flush=True)
