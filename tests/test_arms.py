@@ -117,7 +117,25 @@ def test_a_run_and_the_counts_of_another_are_compared_where_they_answer_the_same
         ([file, runs / "task-1", *options], "two runs have one name"),
         ([tmp_path / "nowhere.json"], "nowhere.json"),
         ([file, "--task", "intents"], "has counts of something else (other task)"),
+        ([file, "--max-new-tokens", 3], "has counts of something else (other max_new_tokens)"),
+        ([file, "--partition", "train"], "has counts of something else (other partition)"),
     ]:
         code, _, err = midalign("evaluate", *arguments, "--output", tmp_path / "more")
         assert code == 2 and message in err, (arguments, err)
         assert len(err.strip().splitlines()) == 1
+
+
+def test_a_file_of_counts_of_others_runs_no_code_and_steers_no_terminal(midalign, four_runs, tmp_path):
+    runs, options = four_runs
+    assert midalign("evaluate", runs / "task-1", *options, "--output", tmp_path / "out")[0] == 0
+    file, code = tmp_path / "out" / "task-1" / "counts.json", tmp_path / "code.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    (tmp_path / "recipe.yaml").write_text(f"task: {code}")
+    content = json.loads(file.read_text())
+    for task, message in ((code, "is of a task in a file; give --task"), (tmp_path / "recipe.yaml", "task")):
+        file.write_text(json.dumps({**content, "asked": content["asked"] | {"task": str(task)}}))
+        status, _, err = midalign("evaluate", file, "--output", tmp_path / "again")
+        assert status == 2 and message in err and not (tmp_path / "ran").exists()
+    file.write_text(json.dumps(content).replace("tr-TR", "tr\\u001b[31m"))
+    status, out, err = midalign("evaluate", file, "--output", tmp_path / "again")
+    assert status == 0 and "\x1b[31m" not in out and "tr\\x1b[31m" in out, err

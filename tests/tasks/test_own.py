@@ -85,6 +85,7 @@ def test_what_answers_depend_on_changes_with_the_file(write):
             ('"label")', '"label")\n    figures = {"p": Task.figures["accuracy"]}'),
             "has a figure p, a name that reports use",
         ),
+        (('"label")', '"label")\n    figures = {"each": Task.figures["accuracy"]}'), "has a figure each, a name that"),
         (('"label")', '"label")\n    part = "label"'), "has the part 'label' and no report of its own"),
         (("def gold", "def goal"), "has no gold"),
         (('("utt", "label")', '"utt"'), "has fields 'utt', which are no list of names"),

@@ -25,7 +25,7 @@ from midalign.cli.app import (
 from midalign.cli.arms import arms_of, members, require_seeds
 from midalign.console import console
 from midalign.errors import InputError
-from midalign.texts import shown
+from midalign.texts import place_of, shown
 
 
 @app.command()
@@ -76,7 +76,6 @@ def evaluate(
     from midalign.evaluation.counts import NAME, asked_of, counted, read_counts, require_comparable, write_counts
     from midalign.evaluation.report import FILES, notes, require_own, table, write_report
     from midalign.models.runs import find_run, load_run, seed_of, with_bases
-    from midalign.texts import place_of
 
     found = {m: read_counts(m.place) if m.is_counts else find_run(m.place, dtype and dtype.value) for m in told}
     files = [own for member, own in found.items() if member.is_counts]
@@ -93,11 +92,11 @@ def evaluate(
             )
     require_own(output)
     kind, recipe = task_of_runs(named, task) if named else (_task_of_counts(files, task), None)
-    max_new_tokens = max_new_tokens or kind.max_new_tokens
     if comet_python:
         require_comet(kind, comet_python)
     rows = rows or (recipe.score_rows if recipe else None)
     if named:
+        max_new_tokens = max_new_tokens or kind.max_new_tokens
         where = source_of(kind, recipe, locales, data, revision)
         rows_by_locale, source = _rows(kind, *where, partition.value, rows)
         asked = asked_of(kind, partition.value, source["sha256"], max_new_tokens)
@@ -105,8 +104,9 @@ def evaluate(
         raise InputError("counts.json has its rows and no answers; leave out --locale, --data, --rows and COMET.")
     else:
         rows_by_locale, source = {}, files[0].record["data"]
-        own_file = {"sha256": kind.sha256} if kind.sha256 else {}
-        asked = {**files[0].asked, "task": kind.label, **own_file}
+        given = {"partition": partition.value} if partition is not Partition.test else {}
+        given |= {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
+        asked = {**files[0].asked, "task": kind.label, **given, **({"sha256": kind.sha256} if kind.sha256 else {})}
     require_comparable(kind, asked, source["rows"], files)
     groups = _groups_of_all(kind, named, files, source, supervised, aligned)
     models = _models(everyone, output)
@@ -155,10 +155,13 @@ def _without_folders(record):
 
 def _task_of_counts(files, task):
     """The task of files of counts: as told, else the one of the first. Raises InputError."""
-    own = files[0].asked
-    if task is None and "sha256" in own:  # a task in a file is code: as `models.runs.learned`
-        raise InputError(f"{files[0].path} is of a task in a file; give --task, the file to score by.")
-    return task_named(task or str(own.get("task")))[0]
+    from midalign.tasks import find_task
+
+    asked = files[0].asked
+    own = str(asked.get("task"))
+    if task is None and ("sha256" in asked or own.endswith(".py")):  # which is code: as `models.runs.learned`
+        raise InputError(f"{place_of(files[0].path)} is of a task in a file; give --task, the file to score by.")
+    return task_named(task)[0] if task else find_task(own)
 
 
 def _models(runs, output):

@@ -105,7 +105,7 @@ def table(result):
         shape.add_column(name, justify="left" if name == "run" else "right", overflow="fold")
     for part, rows, run, *figures in body:
         if part:
-            shape.add_row(Text(f"{part}, {rows} rows" if rows else part, style="bold"))
+            shape.add_row(Text(f"{shown(part)}, {rows} rows" if rows else shown(part), style="bold"))
         shape.add_row(Text(shown(run)), *figures)
     return shape
 

@@ -16,7 +16,7 @@ from midalign.texts import place_of, shown
 
 # What the figures of a report stand among.
 RESERVED = frozenset(
-    {"rows", "languages", "gain", "gain_ci", "p", "p_method", "p_holm", "p_bh", "signatures", "malformed"}
+    {"rows", "languages", "each", "gain", "gain_ci", "p", "p_method", "p_holm", "p_bh", "signatures", "malformed"}
 )
 
 
