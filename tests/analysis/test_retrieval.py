@@ -83,3 +83,8 @@ def test_swapping_the_sides_swaps_there_and_back():
     there, back = nearest_by_margin(scores)
     turned = nearest_by_margin(scores.T)
     assert torch.equal(there, turned[1]) and torch.equal(back, turned[0])
+
+
+def test_a_tie_in_the_column_alone_counts_for_nothing_in_mexa():
+    scores = torch.tensor([[0.5, 0.1], [0.5, 0.9]])
+    assert mexa(scores).tolist() == [False, True] and mexa(scores.T).tolist() == [False, True]
