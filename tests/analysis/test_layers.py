@@ -141,6 +141,8 @@ def test_scores_of_languages_with_labels_and_of_the_pivot_are_no_transfer():
         },
     }
     assert of_scores(scores, "en") == ({"a": {"sw": 0.2, "zh-Hant": 0.3}}, "slot F1")
+    scores["task"]["shown"] = {"f1": "slot\x1b[31m F1"}
+    assert of_scores(scores, "en")[1] == r"'slot\x1b[31m F1'"  # which a terminal shows and does not obey
     scores["runs"]["a"]["languages"]["sw-KE"]["f1"] = float("nan")
     with pytest.raises(ValueError, match="not finite"):
         of_scores(scores, "en")

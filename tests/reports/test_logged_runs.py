@@ -7,6 +7,7 @@ import pytest
 from reports_help import RECORD, history
 
 from midalign.errors import InputError
+from midalign.reports import differences
 from midalign.reports.runs import find, find_all, quantities
 
 
@@ -107,3 +108,11 @@ def test_a_log_of_any_shape_is_read(write_run):
     for shape in ({}, {"log_history": None}, {"log_history": {"a": 1}}, {"log_history": [], "global_step": "7"}):
         run = find(write_run("a", json.dumps(shape)))
         assert run.curves == {} and "has no log yet" in run.notes[0]
+
+
+def test_long_values_that_differ_only_behind_what_is_shown_differ(write_run):
+    files = [f"pairs/{number:04}.jsonl" for number in range(60)]
+    runs = find_all([write_run(name, history(), {"recipe": {"align_data": [*files, name]}}) for name in "ab"])
+    (((key, values),), shared) = differences.recipes(runs)
+    assert key == "align_data" and [some for _, some in values] == [["a"], ["b"]] and shared == []
+    assert all(value.endswith("… (1,081 letters)") for value, _ in values)

@@ -13,6 +13,7 @@ import numpy as np
 
 from midalign.analysis.layers import OF_PAIR
 from midalign.languages import language_of
+from midalign.texts import shown
 
 # Figures of a layer, in the order of tables, and what a reader calls them.
 TITLES = {
@@ -85,7 +86,7 @@ def of_scores(scores, pivot):
     }
     if not all(math.isfinite(figure) for own in runs.values() for figure in own.values()):
         raise ValueError("a figure is not finite")
-    return runs, str(title)
+    return runs, shown(str(title))
 
 
 def _mean(values):

@@ -11,8 +11,8 @@ PLACES = frozenset({"output_dir", "logging_dir", "run_name", "project", "hub_mod
 
 def recipes(runs):
     """(keys whose values differ, those that all runs share), see `told`.   runs: [Logged]."""
-    flat = {run.name: {key: own for key, own in _recipe(run).items() if key not in PLACES} for run in runs}
-    return told({name: {key: text(value) for key, value in own.items()} for name, own in flat.items() if own})
+    flat = {run.name: {key: _said(own) for key, own in _recipe(run).items() if key not in PLACES} for run in runs}
+    return told({name: own for name, own in flat.items() if own})
 
 
 def records(runs):
@@ -26,7 +26,8 @@ def records(runs):
 def told(of_runs):
     """What several mappings differ in, and what they share.
 
-    of_runs: {run: {key: text}}.   Returns ([(key, [(text or None for no such key, [runs])])], [(key, text)]).
+    of_runs: {run: {key: text}}.   Returns ([(key, [(text or None for no such key, [runs])])], [(key, text)]), of texts
+    the first `LONGEST` letters.
     """
     keys = list(dict.fromkeys(key for own in of_runs.values() for key in own))
     differ, shared = [], []
@@ -35,9 +36,9 @@ def told(of_runs):
         for run, own in of_runs.items():
             by_value.setdefault(own.get(key), []).append(run)
         if len(by_value) > 1:
-            differ.append((key, list(by_value.items())))
+            differ.append((key, [(value and _short(value), some) for value, some in by_value.items()]))
         else:
-            shared.append((key, *by_value))
+            shared.append((key, *map(_short, by_value)))
     return differ, shared
 
 
@@ -55,17 +56,24 @@ def _flat(value, above=""):
         for number, own in enumerate(value):
             yield from _flat(own, f"{above} {number + 1}" if len(value) > 1 else above)
     elif above:
-        yield above, text(value)
+        yield above, _said(value)
 
 
 def text(value):
     """A value of JSON in the words of a table, at most `LONGEST` letters of it."""
+    return _short(_said(value))
+
+
+def _said(value):
+    """All of it: values that differ beyond `LONGEST` letters differ."""
     if isinstance(value, list):
-        said = ", ".join(map(text, value)) or "none"
-    elif value is None or value == {}:
-        said = "none"
-    elif isinstance(value, bool):
-        said = str(value).lower()
-    else:
-        said = without_secrets(str(value))
+        return ", ".join(map(_said, value)) or "none"
+    if value is None or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return without_secrets(str(value))
+
+
+def _short(said):
     return said if len(said) <= LONGEST else f"{said[:LONGEST]}… ({len(said):,} letters)"
