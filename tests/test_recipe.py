@@ -82,6 +82,14 @@ def test_the_length_on_the_command_line_wins_over_the_recipe_s(read):
     assert read("max_steps: 300\n", "--num-train-epochs=2")[1].num_train_epochs == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("[q_proj]", ["q_proj"]), ("q_proj", ["q_proj"]), ("all-linear", "all-linear"), ("['.*_proj']", ".*_proj")],
+)
+def test_one_module_is_a_name_and_a_pattern_stays_one(read, given, meant):
+    assert read(f"use_peft: true\nlora_target_modules: {given}\n")[2].lora_target_modules == meant
+
+
 MISTAKES = [
     ("max_steps: 3\nnum_train_epochs: 2\n", (), "num_train_epochs and max_steps are both set"),
     ("", ("--max_steps", "3", "--num_train_epochs=2"), "num_train_epochs and max_steps are both set"),

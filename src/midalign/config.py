@@ -1,6 +1,7 @@
 """The keys of a recipe and their defaults, which live here and nowhere else."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -283,3 +284,10 @@ class ModelConfig(trl.ModelConfig):
             "in all when unset."
         },
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        # TRL makes a word of a list with one name, and PEFT a regular expression of a word that fits no whole path.
+        one = self.lora_target_modules
+        if isinstance(one, str) and re.fullmatch(r"[\w.]+", one):
+            self.lora_target_modules = [one]
