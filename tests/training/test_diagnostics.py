@@ -68,7 +68,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [case if case in ("joint", "accumulated") else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_a_run_is_the_same_to_the_bit_with_and_without(case, run):
     lora = [] if case == "full" else ["--lora_dropout", "0.3"]
     options = ["--max_steps", 3, *lora, *CASES[case]]
