@@ -234,3 +234,14 @@ def test_a_run_that_will_end_with_its_best_checkpoint_goes_back_to_before_a_lost
     assert found == str(before) and len(torn) == 2
     assert "checkpoint-6 is not whole, checkpoint-4, the best one before it, is not: adapter_model" in torn[0]
     assert "checkpoint-4, the best one before it" in checkpoints.unfit(str(newest))
+
+
+def test_a_key_that_a_record_is_too_old_to_have_had_its_default_there():
+    before, after = ({"recipe": {"seed": 1}, "data": {}, "step": {}} for _ in range(2))
+    after["recipe"] |= {"align_context": "plain", "align_until": None, "align_anchor_weight": 0.0}
+    assert checkpoints.differences(before, after) == []
+    after["recipe"] |= {"align_until": 50, "align_anchor_weight": 1.0}
+    assert checkpoints.differences(before, after) == [
+        "align_anchor_weight was 0.0, is 1.0",
+        "align_until was None, is 50",
+    ]

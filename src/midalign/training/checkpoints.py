@@ -14,8 +14,10 @@ import re
 import shutil
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import MISSING, fields
 from pathlib import Path
 
+from midalign.config import MidAlignConfig
 from midalign.errors import InputError
 
 logger = logging.getLogger("midalign")
@@ -204,7 +206,13 @@ def require_same(folder, made_from):
 
 
 def differences(before, made_from):
-    """What two runs were made from, where it differs and is not `FREE`: sentences."""
+    """What two runs were made from, where it differs and is not `FREE`: sentences.
+
+    A key of ours that came after a record was written had its default there.
+    """
+    own = (field for field in fields(MidAlignConfig) if field.name in MidAlignConfig.__annotations__)
+    defaults = {field.name: field.default for field in own if field.default is not MISSING}
+    before = {**before, "recipe": defaults | before["recipe"]}
     after = json.loads(json.dumps(made_from))  # as it reads after a round trip
     return [
         f"{key} was {before[part][key]!r}, is {after[part][key]!r}"
