@@ -111,6 +111,12 @@ def test_no_source_file_passes_300_lines():
     assert not long
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by name alone, and stops at the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_installer_linter_ci_and_readme_name_the_same_python_versions():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
