@@ -21,7 +21,10 @@ queue=(
 [ $# -gt 0 ] && queue=("$@")
 
 pairs() { # pairs FOLDER [OPTION...]: in-domain pairs, made once
-    [ -d "$out/$1" ] || python examples/in_domain_pairs.py "$massive" "$out/$1" "${locales[@]}" --labelled $labelled "${@:2}"
+    [ -d "$out/$1" ] && return
+    rm -rf "$out/$1.part" # of a command that was cut
+    python examples/in_domain_pairs.py "$massive" "$out/$1.part" "${locales[@]}" --labelled $labelled "${@:2}"
+    mv "$out/$1.part" "$out/$1"
 }
 
 options() { # options ARM -> what it has beside its recipe

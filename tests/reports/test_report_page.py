@@ -92,7 +92,16 @@ def test_what_is_not_finite_is_said_where_it_is_drawn(page, write_run):
 
 
 ODD = (
-    *(5, [], "x", {"recipe": []}, {"recipe": {"a": {"b": [1, {"c": None}]}}}, {"seconds": "x"}, {"scores": [1]}),
+    *(
+        5,
+        [],
+        "x",
+        {"recipe": []},
+        {"recipe": {"a": {"b": [1, {"c": None}]}}},
+        {"seconds": "x"},
+        {"seconds": 10**400},
+        {"scores": [1]},
+    ),
     {"scores": {"en": 1}, "tasks": 7},
     {"scores": [1], "tasks": [{}]},
     {"tasks": [{"name": "t", "shown": {"f": "F"}}], "scores": {"en": {"f": "<b>"}}},

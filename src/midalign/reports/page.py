@@ -118,7 +118,7 @@ def _told(run):
         "task": recipe.get("task"),
         "align_layer": recipe.get("align_layer") if recipe.get("align_data") else None,
         "seed": recipe.get("seed"),
-        "minutes": f"{minutes / 60:.1f} minutes" if isinstance(minutes, int | float) else None,
+        "minutes": f"{minutes / 60:.1f} minutes" if isinstance(minutes, float) else None,
         "peak memory": f"{record['peak_gib']} GiB" if "peak_gib" in record else None,
     }
     return {
