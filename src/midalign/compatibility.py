@@ -38,6 +38,7 @@ def _frozen_and_kept(training, model):
     return model.use_peft and not training.activation_checkpointing
 
 
+DIAGNOSED = ("single", "ddp", "zero2")
 FEATURES = (
     Feature("align_schedule joint", lambda t, m: t.align_schedule == "joint", ON_CPU),
     Feature(
@@ -117,7 +118,7 @@ FEATURES = (
         ),
     ),
     Feature("task_weights", lambda t, m: t.task_weights, ("single", "ddp")),
-    Feature("align_diagnostics_steps", lambda t, m: t.align_diagnostics_steps, ("single", "ddp", "zero2")),
+    Feature("align_diagnostics_steps", lambda t, m: t.align_diagnostics_steps, DIAGNOSED),
     Feature("load_best_model_at_end", lambda t, m: t.load_best_model_at_end, ON_CPU),
 )
 

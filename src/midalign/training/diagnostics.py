@@ -13,7 +13,7 @@ from midalign.alignment import losses
 from midalign.alignment.negatives import false_negatives
 from midalign.analysis.collapse import effective_rank, mean_of_non_pairs
 from midalign.analysis.gradients import norms_and_cosine
-from midalign.compatibility import engine_of
+from midalign.compatibility import DIAGNOSED, engine_of
 from midalign.training.exactness import evaluating
 from midalign.training.held_out import by_language
 from midalign.training.pair_half import by_layer
@@ -33,9 +33,15 @@ class Diagnosed:
         """To be called once the held-out pairs are known."""
         args = self.args
         self._looked_at = {language: pairs[:PAIRS] for language, pairs in by_language(self.eval_pairs).items()}
-        self._no_gradients = why_no_gradients(args, engine_of(args))
+        engine = engine_of(args)
+        self._no_gradients = why_no_gradients(args, engine)
         seen = sum(map(len, self._looked_at.values()))
         self._every = interval(args, seen) if seen or not self._no_gradients else 0
+        # A forward pass between two steps: ZeRO-3, with all weights trained, then fails in the next backward pass.
+        if self._every and engine not in DIAGNOSED:
+            self._every = 0
+            if self.is_world_process_zero():
+                logger.info("diagnostics are off: they have not run under %s.", engine)
         self.diagnosed = ()
         if self._every:
             languages = [f"diag/retrieval_at_1/{language}" for language in self._looked_at]
