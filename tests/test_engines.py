@@ -11,7 +11,7 @@ import pytest
 from launcher import ENGINES, ON_CPU, launch
 from safetensors.torch import load_file
 
-from midalign.compatibility import FEATURES
+from midalign.compatibility import DIAGNOSED, FEATURES
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
@@ -91,8 +91,13 @@ def weights(folder):
 def losses(folder):
     log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     kept = {"loss", "loss/task", "loss/align", "align/retrieval_at_1", "eval_task", "eval_align", "train_loss"}
-    kept |= {f"diag/{what}" for what in ("retrieval_at_1/de", "retrieval_at_1/tr", "cosine_random", "effective_rank")}
     kept |= {f"{what}task{sep}{task}" for what, sep in (("loss/", "/"), ("eval_", "_")) for task in TASKS}
+    return [{key: entry[key] for key in entry if key in kept} for entry in log if entry.keys() & kept]
+
+
+def diagnostics(folder):
+    log = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    kept = {f"diag/{what}" for what in ("retrieval_at_1/de", "retrieval_at_1/tr", "cosine_random", "effective_rank")}
     return [{key: entry[key] for key in entry if key in kept} for entry in log if entry.keys() & kept]
 
 
@@ -104,6 +109,11 @@ def assert_same_run(one, other, to=1e-5):
         assert (found[name] - value).abs().max() < to, name
     assert len(losses(one)) == len(losses(other)) > 0
     for here, there in zip(losses(one), losses(other), strict=True):
+        assert there == pytest.approx(here, abs=to)
+    if json.loads((other / "run.json").read_text())["engine"] not in DIAGNOSED:
+        assert diagnostics(other) == []
+        return
+    for here, there in zip(diagnostics(one), diagnostics(other), strict=True):
         assert there == pytest.approx(here, abs=to)
 
 
