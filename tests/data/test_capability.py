@@ -32,14 +32,8 @@ def capability(family="llama", attention="sdpa", balance=None, **changes):
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (capability(attention="flash_attention_2"), "does not take a block mask"),
-        (capability(attention="flex_attention"), "does not take a block mask"),
-        (capability("mistral", sliding_window=16), "sliding window of 16 tokens, but a row has 17"),  # in all layers
-        (
-            capability("gemma3_text", sliding_window=16, layer_types=["full_attention", "sliding_attention"] * 2),
-            "sliding window of 16 tokens, but a row has 17",
-        ),
-        (capability("gemma3_text", sliding_window=16), "sliding window of 16 tokens"),
+        (capability(attention="flash_attention_2"), "flash_attention_2 lets a row see itself alone"),
+        (capability(attention="paged|sdpa"), "does not take a block mask"),
         (capability("qwen3_next"), "of kind linear_attention take no block mask"),
         (capability("lfm2", layer_types=["conv", "full_attention"] * 2), "of kind conv take no block mask"),
         (capability("jamba"), "of kind linear_attention take no block mask"),
@@ -61,11 +55,12 @@ def test_packing_is_off_where_it_would_not_be_exact(found, reason):
     [
         capability(),
         capability(attention="eager"),
+        capability(attention="flex_attention"),
         capability("mistral", sliding_window=None),
-        capability("mistral", sliding_window=17),
+        capability("mistral", sliding_window=16),  # in all layers
         capability("qwen2", sliding_window=4, use_sliding_window=False),
         capability("qwen2_moe", sliding_window=4, use_sliding_window=False),
-        capability("gemma3_text", sliding_window=17),
+        capability("gemma3_text", sliding_window=16),
         capability("qwen3_moe"),
         capability(**{**DYNAMIC, "max_position_embeddings": 17}),
         capability(
@@ -78,6 +73,24 @@ def test_packing_is_on_where_rows_fit(found):
         assert found.packs("share_prefix", wanted, 17) == (True, None)
     found.require_passes("align_chunk_size", 17)
     found.require_answers(17)
+
+
+def test_flash_attention_packs_what_shares_no_prefix():
+    found = capability(attention="flash_attention_2")
+    assert found.packs("pack_pairs", None, 17, shares=False) == (True, None)
+    with pytest.raises(InputError, match=r"lets a row see itself alone, no shared prefix; .* delete pack_pairs"):
+        found.packs("pack_pairs", True, 17, shares=True)
+
+
+def test_flex_attention_trains_where_torch_has_its_gradient_and_nothing_is_dropped():
+    found, dropping = (capability(attention="flex_attention", attention_dropout=dropout) for dropout in (0.0, 0.1))
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    found.require_training(gpu)
+    capability(attention_dropout=0.1).require_training(cpu)
+    with pytest.raises(InputError, match=r"no backward pass for it on cpu; delete attn_implementation\.$"):
+        found.require_training(cpu)
+    with pytest.raises(InputError, match=r"the model has attention_dropout 0\.1; delete attn_implementation\.$"):
+        dropping.require_training(gpu)
 
 
 @pytest.mark.parametrize("rope", [DYNAMIC, LONGROPE], ids=["dynamic", "longrope"])

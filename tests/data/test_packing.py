@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midalign.data.packing import block_mask, pack_sentences, pack_task, prefix_groups, unpack
+from midalign.data import packing
+from midalign.data.packing import cost, pack_behind_prefix, pack_sentences, pack_task, prefix_groups, unpack
 
 
 def row(ids, answer):
@@ -53,46 +54,83 @@ def test_a_packed_batch_restarts_positions_and_shifts_labels_within_a_row():
     }
 
 
-def test_a_token_sees_its_row_and_the_prefix_of_its_row_only():
-    segments = torch.tensor([[0, 1, 1, 2, 3, 4]])  # two prefixes, 0 and 3
-    prefixes = torch.tensor([[0, 0, 0, 0, 3, 3]])
-    visible = (block_mask(segments, prefixes, torch.float32) == 0)[0, 0].int().tolist()
-    assert visible == [
-        [1, 0, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],
-        [1, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 1, 1],
-    ]
-
-
 IDS = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 
 
 @given(
     prefixes=st.lists(st.lists(st.integers(1, 5), max_size=6), min_size=1, max_size=3),
     rows=st.lists(st.tuples(st.integers(0, 2), IDS, IDS), min_size=1, max_size=8),
+    hidden_size=st.sampled_from([None, 1]),
 )
-def test_every_row_and_every_label_can_be_read_back_from_a_packed_batch(prefixes, rows):
+def test_every_row_and_every_label_can_be_read_back_from_a_packed_batch(prefixes, rows, hidden_size):
     rows = [row([*prefixes[which % len(prefixes)], *own, *answer], len(answer)) for which, own, answer in rows]
-    packed = pack_task(rows)
-    saved = packed.pop("saved")
-    packed = {key: value[0] for key, value in packed.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "LEAST", 20)
+        batch = pack_task(rows, hidden_size)
+    saved = batch.pop("saved")
     total = sum(len(r["input_ids"]) for r in rows)
-    assert saved == 1 - len(packed["input_ids"]) / total >= 0
-    found = []
-    for number in packed["segments"].unique():
-        own = packed["segments"] == number
-        prefix = packed["prefixes"][own][0]
-        if prefix != number:
-            shared = packed["segments"] == prefix
-            ids = torch.cat([packed["input_ids"][shared], packed["input_ids"][own]])
-            shifted = torch.cat([packed["shift_labels"][shared], packed["shift_labels"][own]])
-            positions = torch.cat([packed["position_ids"][shared], packed["position_ids"][own]])
-            assert positions.tolist() == list(range(len(ids)))
-            found.append((ids.tolist(), shifted.tolist()))
+    assert saved == 1 - batch["input_ids"].numel() / total
+    found, copies = [], 0
+    for number in range(len(batch["input_ids"])):
+        packed = {key: value[number] for key, value in batch.items()}
+        copies += packed["copies"].sum()
+        for piece in packed["segments"].unique():
+            own = packed["segments"] == piece
+            prefix = packed["prefixes"][own][0]
+            if prefix != piece:
+                shared = packed["segments"] == prefix
+                ids = torch.cat([packed["input_ids"][shared], packed["input_ids"][own]])
+                shifted = torch.cat([packed["shift_labels"][shared], packed["shift_labels"][own]])
+                positions = torch.cat([packed["position_ids"][shared], packed["position_ids"][own]])
+                assert positions.tolist() == list(range(len(ids)))
+                found.append((ids.tolist(), shifted.tolist()))
     assert sorted(found) == sorted((r["input_ids"], [*r["labels"][1:], -100]) for r in rows)
+    assert copies == total
+    trained = sum(label != -100 for r in rows for label in r["labels"][1:])
+    assert (batch["shift_labels"] != -100).sum() == trained  # what fills a sequence up has nothing to learn
+
+
+def of_length(*lengths, start=()):
+    """Rows of so many tokens, which begin alike."""
+    return [row([*start, *range(1000 * i, 1000 * i + length - len(start))], 1) for i, length in enumerate(lengths, 1)]
+
+
+def test_long_rows_with_little_in_common_lie_in_several_short_sequences():
+    rows = of_length(900, 800, 700, 300, 200, 100)
+    assert pack_task(rows)["input_ids"].shape == (1, 3000)
+    assert pack_task(rows, 576)["input_ids"].shape == (3, 1000)  # 900 + 100, 800 + 200, 700 + 300
+    assert cost(3, 1000, 576) < cost(1, 3000, 576) / 1.4
+    assert pack_task(of_length(300, 300, 300), 576)["input_ids"].shape == (1, 900)  # short enough
+
+
+def test_a_long_shared_prefix_is_not_repeated_where_that_costs_more():
+    rows = of_length(*[1020] * 30, start=range(1000))
+    assert pack_task(rows, 576)["input_ids"].shape == (1, 1600)
+
+
+def test_a_prefix_is_in_each_sequence_that_has_rows_of_its_group():
+    rows = of_length(*[900] * 4, start=range(50))
+    packed = pack_task(rows, 576)
+    assert packed["input_ids"].shape == (4, 900)
+    assert packed["copies"].unique().tolist() == [1]
+    assert packed["segments"].unique().tolist() == [0, 1]
+    two = pack_task(of_length(500, 500, 500, 500, start=range(50)), 576)
+    assert two["input_ids"].shape == (2, 950)
+    assert two["copies"][:, :50].tolist() == [[2] * 50] * 2
+
+
+def test_sentences_behind_a_prompt_are_read_back_from_several_sequences(monkeypatch):
+    monkeypatch.setattr(packing, "LEAST", 8)
+    sentences = [[7, 7, 7, 1, 2, 3, 4], [7, 7, 7, 3], [7, 7, 7, 4, 5, 6, 7], [7, 7, 7, 6, 8, 9, 10]]
+    packed = pack_behind_prefix(sentences, [3, 3, 2, 3], hidden_size=1)
+    assert packed["input_ids"].tolist() == [
+        [7, 7, 7, 1, 2, 3, 4, 3],
+        [7, 7, 7, 4, 5, 6, 7, 0],
+        [7, 7, 7, 6, 8, 9, 10, 0],
+    ]
+    back = unpack(packed["input_ids"][..., None], packed["places"])[..., 0]
+    found = [ids[mask].tolist() for ids, mask in zip(back, packed["pooled"].bool(), strict=True)]
+    assert found == [[1, 2, 3, 4], [3], [7, 4, 5, 6, 7], [6, 8, 9, 10]]
 
 
 @given(st.lists(IDS, min_size=1, max_size=12))

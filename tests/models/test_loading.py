@@ -17,16 +17,18 @@ def flash_attention_installed(monkeypatch):
     monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: True)
 
 
-def choose(family="llama", requested=None, packs=True, flash=True):
-    return fastest_attention(requested, AutoConfig.for_model(family), packs, flash)
+def choose(family="llama", requested=None, shares=True, flash=True, flex=False):
+    return fastest_attention(requested, AutoConfig.for_model(family), shares, flash, flex)
 
 
 @pytest.mark.parametrize("requested", [None, "auto"])
-def test_auto_means_packed_rows_also_where_flash_attention_is_installed(requested, flash_attention_installed):
+def test_auto_means_shared_prefixes_also_where_flash_attention_is_installed(requested, flash_attention_installed):
     name, why = choose(requested=requested)
     assert name == "sdpa" and "packed rows need a mask" in why
-    name, why = choose(requested=requested, packs=False)
-    assert name == "flash_attention_2" and "rows cannot be packed" in why
+    name, why = choose(requested=requested, flex=True)
+    assert name == "flex_attention" and "passes over what is masked" in why
+    name, why = choose(requested=requested, shares=False)
+    assert name == "flash_attention_2" and "rows share no prefix" in why
 
 
 @pytest.mark.parametrize(
@@ -36,19 +38,28 @@ def test_auto_means_packed_rows_also_where_flash_attention_is_installed(requeste
         ("llama4_text", True, "sdpa"),  # has no flash attention
         ("gemma2", False, "eager"),  # has no sdpa
         ("gemma2", True, "flash_attention_2"),
+        ("gpt_oss", True, "eager"),  # its sinks are left out by one and rounded by the other
     ],
 )
 def test_auto_takes_what_architecture_and_device_have(family, flash, name, flash_attention_installed):
-    assert choose(family, packs=False, flash=flash)[0] == name
+    assert choose(family, shares=False, flash=flash)[0] == name
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("gemma2", "flex_attention"), ("olmoe", "sdpa"), ("llama4_text", "flex_attention"), ("gpt_oss", "eager")],
+)
+def test_long_packed_rows_pass_over_what_is_masked_where_the_architecture_can(family, name):
+    assert choose(family, flex=True)[0] == name
 
 
 def test_without_the_package_auto_is_never_flash_attention(monkeypatch):
     monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: False)
-    assert choose(packs=False)[0] == "sdpa"
+    assert choose(shares=False)[0] == "sdpa"
 
 
 def test_what_the_recipe_asks_for_is_kept(flash_attention_installed):
-    for name in ("eager", "sdpa", "flash_attention_2"):
+    for name in ("eager", "sdpa", "flash_attention_2", "flex_attention"):
         assert choose(requested=name) == (name, "the recipe asks for it")
 
 

@@ -166,9 +166,10 @@ def test_variants_train_in_the_task_s_context(options, train):
     assert len(logs(folder, "eval_plain_retrieval_at_1")) == 3
 
 
-def test_a_prompt_past_the_window_is_not_packed(make_model, tokenizer, tmp_path, caplog):
+def test_a_prompt_past_the_border_of_dynamic_rope_is_not_packed(make_model, tokenizer, tmp_path):
     rows = rows_of(tokenizer)
-    model = make_model(family="gemma3_text", sliding_window=64)
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    model = make_model(max_position_embeddings=64, rope_parameters=rope)
     args = MidAlignConfig(
         align_context="task", align_batch_size=4, output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to="none"
     )

@@ -106,6 +106,8 @@ def test_packed_sentences_that_see_each_other_or_stand_elsewhere_are_an_error(fa
 
 def test_a_window_that_packing_does_not_know_is_found(make_model, monkeypatch):
     model = make_model(family="mistral", sliding_window=3, initializer_range=0.3)  # rows of seven tokens
+    check(model)
+    monkeypatch.setattr(forward, "SLIDING", "of another name")
     with pytest.raises(InputError, match="set pack_pairs: false"):
         check(model)
 

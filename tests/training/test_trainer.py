@@ -15,6 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 from midalign.alignment.hidden import decoder_of
 from midalign.config import MidAlignConfig
+from midalign.data import packing
 from midalign.data.batches import collate_pairs
 from midalign.data.checks import Sieve
 from midalign.data.packing import pack_task
@@ -338,11 +339,18 @@ def test_packed_halves_equal_padded_ones_to_the_precision_of_bf16(
 IDS = st.lists(st.integers(4, 250), min_size=1, max_size=9)
 
 
-@pytest.fixture(scope="module", params=itertools.product(["llama", "qwen2", "gemma3_text"], ["sdpa", "eager"]))
+PACKED = {
+    "llama": {},
+    "qwen2": {},
+    "gemma3_text": {"sliding_window": 5},  # shorter than rows and sentences are
+}
+
+
+@pytest.fixture(scope="module", params=itertools.product(PACKED, ["sdpa", "eager"]))
 def packing_trainer(request, make_model, rows, pairs, tokenizer, tmp_path_factory):
     family, attention = request.param
     args = MidAlignConfig(share_prefix=True, output_dir=str(tmp_path_factory.mktemp("out")), **COMMON)
-    model = make_model(family=family, attn_implementation=attention)
+    model = make_model(family=family, attn_implementation=attention, initializer_range=0.1, **PACKED[family])
     return MidAlignTrainer(model, args, train_dataset=rows, pairs=pairs, processing_class=tokenizer)
 
 
@@ -351,8 +359,9 @@ def packing_trainer(request, make_model, rows, pairs, tokenizer, tmp_path_factor
     prefixes=st.lists(st.lists(st.integers(4, 250), max_size=12), min_size=1, max_size=2),
     own=st.lists(st.tuples(st.integers(0, 1), IDS, IDS), min_size=1, max_size=6),
     sentences=st.lists(st.tuples(IDS, IDS), min_size=2, max_size=6),
+    hidden_size=st.sampled_from([None, 1]),
 )
-def test_packed_halves_of_random_lengths_equal_the_padded_ones(packing_trainer, prefixes, own, sentences):
+def test_packed_halves_of_random_lengths_equal_the_padded_ones(packing_trainer, prefixes, own, sentences, hidden_size):
     trainer = packing_trainer
     prompts = [[*prefixes[which % len(prefixes)], *prompt] for which, prompt, _ in own]
     task = [
@@ -364,7 +373,10 @@ def test_packed_halves_of_random_lengths_equal_the_padded_ones(packing_trainer, 
         {"source": source, "target": target, "source_text": 2 * i, "target_text": 2 * i + 1}
         for i, (source, target) in enumerate(sentences)
     ]
-    loss, gradients = step_of(trainer, {**pack_task(task), "pairs": collate_pairs(own_pairs, 0, packed=True)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "LEAST", 16)
+        packed = pack_task(task, hidden_size)  # in one sequence, or in several
+    loss, gradients = step_of(trainer, {**packed, "pairs": collate_pairs(own_pairs, 0, packed=True)})
     plain_loss, plain = step_of(trainer, {**padded, "pairs": collate_pairs(own_pairs, 0)})
     assert loss == pytest.approx(plain_loss, abs=1e-4)
     largest = max(gradient.abs().max().item() for gradient in plain.values())
@@ -479,12 +491,10 @@ def test_our_part_of_a_step_never_waits_for_the_device(make_model, rows, pairs, 
     assert waits == []
 
 
-def test_a_shared_prefix_is_refused_where_rows_pass_the_sliding_window(make_model, rows, tokenizer, tmp_path):
-    args = MidAlignConfig(align_schedule="sft", share_prefix=True, output_dir=str(tmp_path), **COMMON)
-    with pytest.raises(
-        InputError, match="share_prefix is not possible: it is exact only within the sliding window of 16"
-    ):
-        MidAlignTrainer(make_model(family="gemma3_text", sliding_window=16), args, train_dataset=rows,
+def test_flex_attention_is_refused_where_it_has_no_gradient(make_model, rows, tokenizer, tmp_path):
+    args = MidAlignConfig(align_schedule="sft", output_dir=str(tmp_path), **COMMON)
+    with pytest.raises(InputError, match="attn_implementation flex_attention is not possible: torch has no backward"):
+        MidAlignTrainer(make_model(attn_implementation="flex_attention"), args, train_dataset=rows,
                         processing_class=tokenizer)  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from midalign.data.batches import collate_pairs
 from midalign.errors import InputError
 from midalign.models.loading import adapter_of, load_model
 from midalign.recipe import read_recipe
-from midalign.training.forward import block_mask
+from midalign.training.forward import inputs_of
 from midalign.training.prepare import prepare
 from midalign.training.trainer import MidAlignTrainer
 
@@ -129,11 +129,8 @@ class Bench:
         return sum(self._run_bare(chunk, layer) for chunk in batch["chunks"])
 
     def _run_bare(self, chunk, layer):
-        if "segments" in chunk:
-            mask, places = block_mask(self.model, chunk["segments"], chunk["prefixes"]), chunk["position_ids"]
-        else:
-            mask, places = chunk["attention_mask"], None
-        return middle_states(self.decoder, chunk["input_ids"], mask, layer, places).float().square().mean()
+        ids, mask, places = inputs_of(self.model, chunk)
+        return middle_states(self.decoder, ids, mask, layer, places).float().square().mean()
 
     def micro_batch(self, who, laps):
         """A whole micro-batch and optimizer step, from rows on.   who: ours, or plain (trl and naive)."""

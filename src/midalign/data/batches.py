@@ -6,7 +6,7 @@ Legend: B pairs, T tokens of the longest sentence.
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from midalign.data.packing import pack_behind_prefix, pack_sentences, pack_task
+from midalign.data.packing import cost, pack_behind_prefix, pack_sentences, pack_task
 
 
 class Halves(Dataset):
@@ -48,18 +48,15 @@ def _split(rows, collate, tokens):
 
 
 def collate_task(rows, pad, hidden_size):
-    """Task rows in one packed sequence, or padded by `pad` where that costs less.
+    """Task rows in packed sequences, or padded by `pad` where that costs less: long rows that have little in common.
 
-    A token costs about 24 H^2 operations in the matrices of a layer, a pair of tokens 4 H in its attention, visible
-    or not: long rows that have little in common are cheaper side by side.
+    hidden_size: None where attention passes over what is masked, so that one long sequence costs least.
     """
-    packed = pack_task(rows)
-
-    def cost(sequences, tokens):
-        return sequences * (tokens + tokens**2 / (6 * hidden_size))
-
+    packed = pack_task(rows, hidden_size)
     width = max(len(row["input_ids"]) for row in rows)
-    return packed if cost(1, packed["input_ids"].numel()) < cost(len(rows), width) else pad_task(rows, pad)
+    if hidden_size is None or cost(*packed["input_ids"].shape, hidden_size) < cost(len(rows), width, hidden_size):
+        return packed
+    return pad_task(rows, pad)
 
 
 def pad_task(rows, pad):
@@ -68,12 +65,12 @@ def pad_task(rows, pad):
     return {**batch, "tasks": torch.tensor([[row["task"]] for row in rows])} if "task" in rows[0] else batch
 
 
-def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):
+def collate_pairs(pairs, pad_token_id, packed=False, chunk=None, hidden_size=None):
     """Both sides of B pairs, in chunks that go through the model one after the other.
 
     pairs: rows of `data.tokens.pair_rows`; of sentences in a prompt only what follows `source_start`, `target_start`
     is pooled.   packed: lay sentences end to end (`packing.pack_sentences`), or behind the prompt that they share
-    (`packing.pack_behind_prefix`); else they are right-padded.
+    (`packing.pack_behind_prefix`, with hidden_size); else they are right-padded.
     chunk: pairs of a chunk, the sources above the targets; all of them when None.
     Returns chunks: list of {input_ids, attention_mask: (2b, T) int64, with a prompt also pooled: the same, 1 = token
     that is pooled; or what packing gives}; source_text, target_text: (B,) int64, equal where texts are identical;
@@ -85,7 +82,7 @@ def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):
         own = [(pair, side) for side in ("source", "target") for pair in pairs[start : start + chunk]]
         sentences = [pair[side] for pair, side in own]
         starts = [pair[f"{side}_start"] for pair, side in own] if "source_start" in pairs[0] else None
-        chunks.append(_chunk(sentences, starts, pad_token_id, packed))
+        chunks.append(_chunk(sentences, starts, pad_token_id, packed, hidden_size))
         size = chunks[-1]["input_ids"].numel()
         computed += size
         tokens += size if packed and starts else sum(map(len, sentences))
@@ -97,9 +94,9 @@ def collate_pairs(pairs, pad_token_id, packed=False, chunk=None):
     }
 
 
-def _chunk(sentences, starts, pad_token_id, packed):
+def _chunk(sentences, starts, pad_token_id, packed, hidden_size):
     if packed:
-        return pack_behind_prefix(sentences, starts) if starts else pack_sentences(sentences)
+        return pack_behind_prefix(sentences, starts, hidden_size) if starts else pack_sentences(sentences)
     chunk = pad_sentences(sentences, pad_token_id)
     if starts:
         before = torch.arange(chunk["input_ids"].size(1)) < torch.tensor(starts)[:, None]

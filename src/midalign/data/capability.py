@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from midalign.errors import InputError
 
 FULL, SLIDING = "full_attention", "sliding_attention"
-MASKED = ("sdpa", "eager")  # implementations of attention that take a block mask
+FLEX = "flex_attention"
+MASKED = ("sdpa", "eager", FLEX)  # implementations of attention that take a mask of what sees what
+ENDS = ("flash_attention_2", "flash_attention_3")  # they take rows end to end, each of which sees itself
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Capability:
     window: tokens that a sliding-window layer sees, None without such layers.
     border: tokens of the longest row up to which positions are what they are; past it longrope and dynamic NTK take
         other frequencies, for all rows of a pass. None for other kinds of positions.
-    balance: weight of the loss that balances experts, 0 without.
+    balance: weight of the loss that balances experts, 0 without.   dropout: of attention weights.
     """
 
     attention: str | None
@@ -24,6 +26,7 @@ class Capability:
     window: int | None
     border: int | None
     balance: float
+    dropout: float
 
     @classmethod
     def of(cls, config, balance=None):
@@ -38,23 +41,38 @@ class Capability:
             window if SLIDING in kinds else None,
             _border(text),
             (own or 0.0) if hasattr(text, "output_router_logits") else 0.0,
+            getattr(text, "attention_dropout", None) or 0.0,
         )
 
-    def packs(self, key, wanted, longest):
+    def flex_obstacle(self, device):
+        """Why flex attention cannot train this model on a device; None where it can.   device: torch.device."""
+        if device.type in ("cpu", "mps"):
+            return f"torch has no backward pass for it on {device.type}"
+        if self.dropout:
+            return f"it drops no attention weights, but the model has attention_dropout {self.dropout}"
+        return None
+
+    def require_training(self, device):
+        """Refuse attention that has no gradient on a device.   Raises InputError."""
+        if self.attention == FLEX and (reason := self.flex_obstacle(device)):
+            raise InputError(f"attn_implementation {FLEX} is not possible: {reason}; delete attn_implementation.")
+
+    def packs(self, key, wanted, longest, shares=True):
         """Whether to pack, and why not: (bool, None or the reason).
 
         key: share_prefix or pack_pairs.   wanted: its value, None = where it is exact.
-        longest: tokens of the longest row or sentence.   Raises InputError where it is wanted and would not be exact.
+        longest: tokens of the longest row or sentence.   shares: whether what is packed also sees a shared prefix.
+        Raises InputError where it is wanted and would not be exact.
         """
         if wanted is False:
             return False, None
         reason, others = None, self._other_kinds()
-        if self.attention not in MASKED:
-            reason = f"attn_implementation {self.attention} does not take a block mask, sdpa and eager do"
+        if self.attention in ENDS and shares:
+            reason = f"{self.attention} lets a row see itself alone, no shared prefix; sdpa, eager and {FLEX} do"
+        elif self.attention not in MASKED + ENDS:
+            reason = f"attn_implementation {self.attention} does not take a block mask, {', '.join(MASKED)} do"
         elif others:
             reason = f"layers of kind {others} take no block mask"
-        elif self.window is not None and longest > self.window:
-            reason = f"it is exact only within the sliding window of {self.window} tokens, but a row has {longest}"
         elif self.border is not None and longest > self.border:
             reason = self._past(longest)
         if reason and wanted:

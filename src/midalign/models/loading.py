@@ -19,6 +19,7 @@ from transformers import (
 from transformers.utils import is_flash_attn_2_available
 from trl import get_peft_config, get_quantization_config
 
+from midalign.data.capability import FLEX
 from midalign.data.templates import fit
 from midalign.errors import InputError
 from midalign.models.tiny import tiny_model
@@ -122,23 +123,28 @@ def adapter_of(model, config):
     return adapter
 
 
-def fastest_attention(requested, config, packs, flash):
+def fastest_attention(requested, config, shares, flash, flex=False):
     """(attn_implementation, why) for training.
 
     requested: the recipe's; any but `auto` (or nothing) is kept, and fails where it cannot be met: another kernel is
     another experiment.   config: the model's.
-    packs: whether rows can be packed where attention takes a mask. That leaves a fraction of the tokens to compute;
-    flash attention takes no mask and computes them all.
-    flash: whether flash attention could run on this device and in this precision, where it is installed.
+    shares: whether rows see a shared prefix, which is computed once. That leaves a fraction of the tokens; flash
+    attention lets each row see itself alone, and would compute them all.
+    flash, flex: whether flash attention, where it is installed, and flex attention could train on this device, in this
+    precision; flex also whether rows are so long that it pays.
     """
     if requested not in (None, AUTO):
         return requested, "the recipe asks for it"
     model = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), PreTrainedModel)
     masked = "sdpa" if model._supports_sdpa else "eager"
-    if packs:
+    if model._compatible_flash_implementations is not None:  # attention sinks, which others round or leave out
+        return masked, "this model names the few kernels that compute what it needs, and they are none of ours"
+    if shares and flex and model._supports_flex_attn:
+        return FLEX, "packed rows need a mask, and it passes over what is masked, which pays for long ones"
+    if shares:
         return masked, "packed rows need a mask, which flash attention does not take"
     if flash and is_flash_attn_2_available() and model._supports_flash_attn:
-        return "flash_attention_2", "rows cannot be packed, and it is faster on padded ones"
+        return "flash_attention_2", "rows share no prefix, and it takes them without a mask"
     return masked, "flash attention is not installed, or not for this model, device and precision"
 
 

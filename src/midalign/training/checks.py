@@ -62,5 +62,5 @@ def fast_paths(args, capability, row, sentence):
         capability.require_passes("align_chunk_size", sentence)
     return {
         "share_prefix": capability.packs("share_prefix", args.share_prefix, row),
-        "pack_pairs": capability.packs("pack_pairs", args.pack_pairs, sentence),
+        "pack_pairs": capability.packs("pack_pairs", args.pack_pairs, sentence, args.align_context == "task"),
     }

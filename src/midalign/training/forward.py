@@ -1,20 +1,29 @@
 """The pair half's way through a model, and the mask that lets packed sequences through it."""
 
+from functools import partial
+
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from midalign.alignment import losses
 from midalign.alignment.hidden import decoder_of, middle_states
-from midalign.data import packing
+from midalign.data import masks, packing
+from midalign.data.capability import ENDS, FLEX, SLIDING, Capability
 
 
-def block_mask(model, segments, prefixes):
-    """The attention mask of packed sequences as this model takes it.   segments, prefixes: (R, N)."""
+def block_mask(model, segments, prefixes, positions):
+    """The attention mask of packed sequences as this model takes it.   segments, prefixes, positions: (R, N)."""
     decoder = decoder_of(model)
-    mask = packing.block_mask(segments, prefixes, decoder.dtype)
-    layer_types = getattr(decoder.config, "layer_types", None) or ["full_attention"]
-    # Rows fit the window (checked at the start): the same mask for all layers.
-    return dict.fromkeys(layer_types, mask) if "sliding_attention" in layer_types else mask
+    columns, found = (segments, prefixes, positions), Capability.of(decoder.config)
+    sparse = found.attention == FLEX
+    make = partial(masks.sparse_mask, *columns) if sparse else partial(masks.dense_mask, *columns, decoder.dtype)
+    if found.window is None or segments.size(1) <= found.window:  # no row is longer than what holds it
+        made = dict.fromkeys(found.kinds, make())
+    else:
+        made = {kind: make(window=found.window if kind == SLIDING else None) for kind in found.kinds}
+    # A model that does not name the kinds of its layers has one, and takes its mask.
+    named = SLIDING in (getattr(decoder.config, "layer_types", None) or [])
+    return made if named else made[min(found.kinds)]
 
 
 def pooled_pairs(model, chunks, layer, pooling, skip_first):
@@ -54,10 +63,20 @@ def states_of(model, chunk, layer):
 
     chunk: of `collate_pairs`.
     """
-    if "segments" not in chunk:
-        return middle_states(model, chunk["input_ids"], chunk["attention_mask"], layer)
-    blocks = block_mask(model, chunk["segments"], chunk["prefixes"])
-    states = middle_states(model, chunk["input_ids"], blocks, layer, chunk["position_ids"])
+    ids, mask, places = inputs_of(model, chunk)
+    states = middle_states(model, ids, mask, layer, places)
+    if "places" not in chunk:
+        return states
     if isinstance(layer, list):
         return [packing.unpack(own, chunk["places"]) for own in states]
     return packing.unpack(states, chunk["places"])
+
+
+def inputs_of(model, chunk):
+    """(input_ids, the mask that this model takes, position_ids or None) of a chunk of `collate_pairs`."""
+    if "segments" not in chunk:
+        return chunk["input_ids"], chunk["attention_mask"], None
+    places = chunk["position_ids"]
+    if Capability.of(decoder_of(model).config).attention in ENDS:  # sees by itself where positions restart
+        return chunk["input_ids"].view(1, -1), None, places.view(1, -1)
+    return chunk["input_ids"], block_mask(model, chunk["segments"], chunk["prefixes"], places), places

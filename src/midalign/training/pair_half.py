@@ -23,8 +23,8 @@ class PairHalf:
     Legend: B pairs, H hidden width. States are (B, H), where align_layer is a list (B, layers, H).
     """
 
-    def _begin_pair_half(self, packed):
-        """To be called once there is a model.   packed: whether pack_pairs is on.
+    def _begin_pair_half(self, packed, hidden_size):
+        """To be called once there is a model.   packed: whether pack_pairs is on.   hidden_size: as of `collate_task`.
 
         Raises ValueError for a decoder without an early exit, InputError for a layer that it lacks.
         """
@@ -40,6 +40,7 @@ class PairHalf:
             pad_token_id=self._tokenizer.pad_token_id,
             packed=packed,
             chunk=args.align_chunk_size,
+            hidden_size=hidden_size,
         )
         self._candidates = args.align_batch_size * (args.world_size if args.align_gather_negatives else 1)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets import Dataset
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
+from transformers.utils.import_utils import is_triton_available
 
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
@@ -15,6 +16,8 @@ from midalign.models.loading import fastest_attention, load_config, load_tokeniz
 from midalign.tasks import tasks_of
 from midalign.tasks.base import Task
 from midalign.training.checks import check_pairs, fast_paths, longest_row, longest_sentence
+
+LONG = 2048  # tokens of a row from which on a GPU passes over masked blocks; shorter ones lie in sequences as short
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,11 @@ def attention_and_paths(training, model, config, lengths):
     """
     capability = Capability.of(config, training.router_aux_loss_coef)
     masked = fast_paths(training, replace(capability, attention="sdpa"), **lengths)
-    packs = any(on and length for (on, _), length in zip(masked.values(), lengths.values(), strict=True))
+    on = {key: packs for key, (packs, _) in masked.items()}
+    shares = (on["share_prefix"] and lengths["row"]) or (training.align_context == "task" and on["pack_pairs"])
     half = training.bf16 or training.fp16 or model.dtype in ("bfloat16", "float16")
-    flash = training.device.type == "cuda" and half
-    attention = fastest_attention(model.attn_implementation, config, packs, flash)
+    device = training.device
+    flash = device.type == "cuda" and half
+    flex = capability.flex_obstacle(device) is None and is_triton_available() and max(lengths.values()) >= LONG
+    attention = fastest_attention(model.attn_implementation, config, shares, flash, flex)
     return attention, fast_paths(training, replace(capability, attention=attention[0]), **lengths)

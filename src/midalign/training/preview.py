@@ -13,6 +13,7 @@ from transformers import DataCollatorForSeq2Seq
 from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
 from midalign.data.batches import collate_pairs, collate_task
+from midalign.data.capability import FLEX
 from midalign.data.schedule import MicroBatchSampler
 from midalign.data.templates import chat_record
 from midalign.models.memory import estimate
@@ -46,7 +47,8 @@ def preview_recipe(argv, gpu, engine, processes):
     yield _counts(rows, pairs, prepared.held_out_pairs)
     sampler = MicroBatchSampler.of(training, len(rows), pairs, processes)
     batches = list(islice(iter(sampler), BATCHES))
-    measured = _batches(batches, training, tokenizer, config, rows, pairs, prepared.packed)
+    hidden_size = None if prepared.attention[0] == FLEX else config.get_text_config().hidden_size
+    measured = _batches(batches, training, tokenizer, hidden_size, rows, pairs, prepared.packed)
     yield _plan(training, sampler, measured, prepared, processes)
     yield _memory(estimate(config, model, training, *measured["most tokens"], engine, processes), gpu)
 
@@ -109,12 +111,14 @@ def _counts(rows, pairs, held_out):
     return table
 
 
-def _batches(batches, training, tokenizer, config, rows, pairs, packed):
+def _batches(batches, training, tokenizer, hidden_size, rows, pairs, packed):
     """Sums over the first micro-batches: tokens, padding, what packing saves, false negatives; and the most tokens that
     one pass of a task half and one chunk of a pair half compute.
+
+    hidden_size: as of `collate_task`.
     """
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
-    collate = partial(collate_task, pad=pad, hidden_size=config.get_text_config().hidden_size)
+    collate = partial(collate_task, pad=pad, hidden_size=hidden_size)
     on = {key: packs for key, (packs, _) in packed.items()}
     sums, most_task, most_pairs = Counter(), 0, 0
     for micro_batch in batches:
@@ -127,7 +131,7 @@ def _batches(batches, training, tokenizer, config, rows, pairs, packed):
             sums.update({"task halves": 1, "task tokens": tokens, "task computed": computed})
             most_task = max(most_task, min(computed, training.task_tokens_per_batch or computed))
         if own:
-            half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size)
+            half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size, hidden_size)
             computed = [chunk["input_ids"].numel() for chunk in half["chunks"]]
             tokens = sum(len(pair[side]) for pair in own for side in ("source", "target"))
             sums.update({"pair tokens": tokens, "pair computed": sum(computed)})

@@ -14,7 +14,7 @@ from trl import SFTTrainer
 
 from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_task, pad_task
-from midalign.data.capability import Capability
+from midalign.data.capability import FLEX, Capability
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
 from midalign.training.checks import check_task_tokens, fast_paths, longest_row, longest_sentence
@@ -117,12 +117,13 @@ class MidAlignTrainer(
         self._tell_tasks_apart()
         self._balance = take_over_balance(self)
         self.share_prefix, pack_pairs = self._fast_paths()
+        config = decoder_of(self.model).config
+        hidden_size = None if config._attn_implementation == FLEX else config.hidden_size
         if self.share_prefix:
-            hidden_size = decoder_of(self.model).config.hidden_size
             self.data_collator = partial(collate_task, pad=self.data_collator, hidden_size=hidden_size)
         elif self.tasks:
             self.data_collator = partial(pad_task, pad=self.data_collator)
-        self._begin_pair_half(pack_pairs)
+        self._begin_pair_half(pack_pairs, hidden_size)
         self._means = Means()
         self._watch = Watch(self._candidates, args.align_loss == "infonce")
         self._micro_batch = 0  # in the accumulation window at hand
@@ -137,6 +138,7 @@ class MidAlignTrainer(
         row = max(row, longest_row(*held_out.values()))
         sentence = longest_sentence([*self.pairs, *self.eval_pairs])
         capability = Capability.of(decoder_of(self.model).config, self._balance)
+        capability.require_training(self.args.device)
         paths = fast_paths(self.args, capability, row, sentence)
         for (key, (on, reason)), longest in zip(paths.items(), (row, sentence), strict=True):
             if longest and self.is_world_process_zero():
@@ -233,7 +235,8 @@ class MidAlignTrainer(
         if "segments" not in inputs:
             return model
         self._metrics["train" if self.model.training else "eval"]["task/tokens_saved"].append(inputs.pop("saved"))
-        return partial(model, attention_mask=block_mask(self.model, inputs.pop("segments"), inputs.pop("prefixes")))
+        columns = (inputs.pop("segments"), inputs.pop("prefixes"), inputs["position_ids"])
+        return partial(model, attention_mask=block_mask(self.model, *columns))
 
     # Logs
 
