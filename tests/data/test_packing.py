@@ -43,6 +43,7 @@ def test_rows_without_a_common_start_are_packed_one_after_the_other():
 def test_a_packed_batch_restarts_positions_and_shifts_labels_within_a_row():
     packed = pack_task([row([1, 2, 3, 8, 9], 2), row([1, 2, 4, 5, 7], 1)])
     assert packed.pop("saved") == pytest.approx(0.2)  # 8 of 10
+    assert packed.pop("labelled").tolist() == [2, 3, 6]
     assert {key: value[0].tolist() for key, value in packed.items()} == {
         "input_ids": [1, 2, 3, 8, 9, 4, 5, 7],
         "position_ids": [0, 1, 2, 3, 4, 2, 3, 4],

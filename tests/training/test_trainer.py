@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
+from trl.trainer.utils import _ChunkedLogProbFunction
 
 from midalign.alignment.hidden import decoder_of
 from midalign.config import MidAlignConfig
@@ -281,6 +282,30 @@ def test_a_shared_prefix_changes_neither_loss_nor_gradient(
         found[shared] = trainer.first, trainer._tr_loss.item()
     assert found[True][1] == pytest.approx(found[False][1], abs=1e-5)
     assert_equal_gradients(found[True][0], found[False][0])
+
+
+def test_the_head_scores_what_has_a_label_and_no_other_token(make_model, rows, tokenizer, tmp_path, monkeypatch):
+    scored = []
+
+    def count(hidden, *args):
+        scored.append(hidden.size(-2))
+        return head(hidden, *args)
+
+    head = _ChunkedLogProbFunction.apply
+    monkeypatch.setattr(_ChunkedLogProbFunction, "apply", count)
+    args = MidAlignConfig(align_schedule="sft", output_dir=str(tmp_path), **(COMMON | {"max_steps": 1}))
+    trainer = train(MidAlignTrainer, make_model(), args, rows, tokenizer, lora=True)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert scored == [(batch["labels"] != -100).sum()] and scored[0] < batch["labels"].numel() / 2
+
+
+def test_a_packed_batch_without_a_label_has_no_loss_and_a_gradient_of_zeros(make_model, rows, tokenizer, tmp_path):
+    nothing = [{"input_ids": row["input_ids"], "labels": [-100] * len(row["labels"])} for row in rows.select(range(3))]
+    args = MidAlignConfig(align_schedule="sft", output_dir=str(tmp_path), **COMMON)
+    trainer = MidAlignTrainer(make_model().train(), args, train_dataset=rows, processing_class=tokenizer)
+    loss = trainer.compute_loss(trainer.model, pack_task(nothing))
+    loss.backward()
+    assert loss == 0 and not any(p.grad.any() for p in trainer.model.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])

@@ -68,7 +68,8 @@ def pack_task(rows, hidden_size=None):
     Returns input_ids, position_ids, segments (the piece a token belongs to), prefixes (the piece that it sees beside
     its own), copies (how many rows it is a part of), labels and shift_labels (the label of the next token of the same
     row, as TRL's fused head takes it), each (R, N) int64, where rows have a `task` also tasks, that of each label;
-    saved, the share of the rows' tokens that are not computed.
+    labelled, which of the R x N tokens predict a label, (labels,) int64; saved, the share of the rows' tokens that are
+    not computed.
     """
     names = ("input_ids", "position_ids", "segments", "prefixes", "copies", "labels", "shift_labels")
     names += ("tasks",) if "task" in rows[0] else ()
@@ -84,7 +85,10 @@ def pack_task(rows, hidden_size=None):
         for name, piece in zip(names, (*pieces, own, [*own[1:], -100][: len(own)], *tasks), strict=True):
             columns[name][number] += piece
     packed = _filled(columns)
-    return packed | {"saved": 1 - packed["input_ids"].numel() / sum(len(row["input_ids"]) for row in rows)}
+    return packed | {
+        "labelled": (packed["shift_labels"].flatten() != -100).nonzero()[:, 0],
+        "saved": 1 - packed["input_ids"].numel() / sum(len(row["input_ids"]) for row in rows),
+    }
 
 
 def _layout(rows, hidden_size):

@@ -1,5 +1,6 @@
 """The pair half's way through a model, and the mask that lets packed sequences through it."""
 
+import contextlib
 from functools import partial
 
 import torch
@@ -24,6 +25,25 @@ def block_mask(model, segments, prefixes, positions):
     # A model that does not name the kinds of its layers has one, and takes its mask.
     named = SLIDING in (getattr(decoder.config, "layer_types", None) or [])
     return made if named else made[min(found.kinds)]
+
+
+@contextlib.contextmanager
+def only_states(decoder, places):
+    """Within, the decoder gives its last states at `places` alone, so that a head scores what has a label and no more.
+
+    decoder: of `decoder_of`.   places: (K,) int64, of the R x N tokens; the states are (1, K, H).
+    TRL's fused head does so on CUDA and XPU; elsewhere it scores every position, half of a step with a large vocabulary.
+    """
+
+    def pick(_, __, output):
+        output.last_hidden_state = output.last_hidden_state.flatten(0, 1)[places][None]
+        return output
+
+    hook = decoder.register_forward_hook(pick)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def pooled_pairs(model, chunks, layer, pooling, skip_first):

@@ -5,6 +5,7 @@ objective of an optimizer step is mean over task tokens + align_weight x mean ov
 gradient accumulation.
 """
 
+import contextlib
 import logging
 from functools import partial
 
@@ -26,7 +27,7 @@ from midalign.training.engines import (
 )
 from midalign.training.exactness import ExactAtStart
 from midalign.training.experts import balance_loss, routers_of, take_over_balance
-from midalign.training.forward import block_mask
+from midalign.training.forward import block_mask, only_states
 from midalign.training.from_python import FromPython, Given, begin
 from midalign.training.guards import Guarded, Watch, hint_at_flat_logits
 from midalign.training.held_out import HeldOut
@@ -222,11 +223,16 @@ class MidAlignTrainer(
     def _task_loss(self, model, inputs, **kwargs):
         """(what SFTTrainer gives, the loss that balances experts): the latter is None without one."""
         copies = inputs.pop("copies", inputs.get("attention_mask"))
+        labelled, decoder = inputs.pop("labelled", None), decoder_of(self.model)
         model = self._seeing_blocks(model, inputs)
-        if not self._balance:
-            return super().compute_loss(model, inputs, **kwargs), None
-        decoder = decoder_of(self.model)
-        with routers_of(decoder) as routers:
+        with contextlib.ExitStack() as hooks:
+            # Compiled, a model would not see the hook; logits that are asked for are those of every token.
+            if labelled is not None and not (self.args.torch_compile or kwargs.get("return_outputs")):
+                hooks.enter_context(only_states(decoder, labelled))
+                inputs.update({name: inputs[name].flatten()[labelled][None] for name in ("shift_labels", "tasks") if name in inputs})
+            if not self._balance:
+                return super().compute_loss(model, inputs, **kwargs), None
+            routers = hooks.enter_context(routers_of(decoder))
             result = super().compute_loss(model, inputs, **kwargs)
         return result, balance_loss(routers[0], decoder.config, copies)
 
