@@ -82,6 +82,15 @@ def gemma(make_model, tokenizer):
     return stopping(model, tokenizer, chats("a", "b b", "ab", "éa", "中"), 6)
 
 
+def test_the_head_is_given_states_that_lie_together(gemma, tokenizer):  # a slice costs a copy of its matrix a row
+    lie_together = []
+    head = gemma.get_output_embeddings()
+    hook = head.register_forward_hook(lambda _, args, __: lie_together.append(args[0].is_contiguous()))
+    generate(gemma, tokenizer, CHATS, max_new_tokens=2)
+    hook.remove()
+    assert lie_together and all(lie_together) and not head._forward_pre_hooks
+
+
 def test_prompts_that_share_nothing_are_answered_too(make_model, tokenizer):
     bare = copy.deepcopy(tokenizer)
     bare.chat_template = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"

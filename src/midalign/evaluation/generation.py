@@ -106,7 +106,7 @@ def _batches(texts, batch_size, window, max_new_tokens):
 def _prefill(model, ids, cache):
     """Fill an empty `cache` with the keys and values of `ids`, in one row."""
     ids = torch.tensor([ids], device=model.device)
-    model(input_ids=ids, use_cache=True, logits_to_keep=1, **{CACHE: cache})
+    _logits(model, input_ids=ids, **{CACHE: cache})
 
 
 @torch.inference_mode()
@@ -127,15 +127,8 @@ def _continue(model, own, answers, prefix, shared, over, max_new_tokens, few):
     cache.batch_repeat_interleave(len(own))
     alive = list(range(len(own)))  # the row of `answers` behind each row of the batch
     while True:
-        output = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=1,
-            **{CACHE: cache},
-        )
-        tokens = output.logits[:, -1].argmax(-1)  # (B,)
+        logits = _logits(model, input_ids=ids, attention_mask=mask, position_ids=positions, **{CACHE: cache})
+        tokens = logits.argmax(-1)  # (B,)
         kept = []
         for place, (row, token) in enumerate(zip(alive, tokens.tolist(), strict=True)):
             if token not in over.ids:
@@ -152,6 +145,21 @@ def _continue(model, own, answers, prefix, shared, over, max_new_tokens, few):
         ids = tokens[:, None]
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
         positions = positions[:, -1:] + 1
+
+
+def _logits(model, **inputs):
+    """Of the token that comes next: (B, V).
+
+    The states that a model hands its head are a slice. On a CPU torch copies the head's matrix for each row of such a
+    product: 32 rows by 95,636 ids of 640 numbers take 12 s in bfloat16 and 0.5 s in float32, in place of 0.02 and 0.08.
+    """
+    hook = model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: tuple(value.contiguous() for value in args)
+    )
+    try:
+        return model(use_cache=True, logits_to_keep=1, **inputs).logits[:, -1]
+    finally:
+        hook.remove()
 
 
 def stop_ids(model, tokenizer):

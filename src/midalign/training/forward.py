@@ -32,7 +32,7 @@ def only_states(decoder, places):
     """Within, the decoder gives its last states at `places` alone, so that a head scores what has a label and no more.
 
     decoder: of `decoder_of`.   places: (K,) int64, of the R x N tokens; the states are (1, K, H).
-    TRL's fused head does so on CUDA and XPU; elsewhere it scores every position, half of a step with a large vocabulary.
+    TRL's fused head does so on CUDA and XPU; elsewhere it scores every position, half of a step of a large vocabulary.
     """
 
     def pick(_, __, output):

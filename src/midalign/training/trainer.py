@@ -229,7 +229,8 @@ class MidAlignTrainer(
             # Compiled, a model would not see the hook; logits that are asked for are those of every token.
             if labelled is not None and not (self.args.torch_compile or kwargs.get("return_outputs")):
                 hooks.enter_context(only_states(decoder, labelled))
-                inputs.update({name: inputs[name].flatten()[labelled][None] for name in ("shift_labels", "tasks") if name in inputs})
+                for name in {"shift_labels", "tasks"} & inputs.keys():
+                    inputs[name] = inputs[name].flatten()[labelled][None]  # (1, K)
             if not self._balance:
                 return super().compute_loss(model, inputs, **kwargs), None
             routers = hooks.enter_context(routers_of(decoder))
