@@ -31,7 +31,6 @@ def test_no_feature_is_both_trained_and_refused():
             CHUNKS + "align_schedule: alternate\n",
             "does not work with DDP: .* use joint or delete align_chunk_size",
         ),
-        ("zero2", "task_tokens_per_batch: 900\n", "does not work with ZeRO-2: .* raise gradient_accumulation_steps"),
         (
             "fsdp2",
             "activation_checkpointing_kwargs: {use_reentrant: true}\n",

@@ -185,6 +185,10 @@ VARIANTS = {
     "align_chunk_size with use_peft and without activation_checkpointing": {
         "chunks_kept": ["--align_chunk_size", "2", *LORA],
     },
+    "task_tokens_per_batch": {
+        "passes": ["--task_tokens_per_batch", "720", "--gradient_accumulation_steps", "2", "--share_prefix", "false"],
+        "passes_lora": ["--task_tokens_per_batch", "450", *LORA],
+    },
     "task_weights": {
         "mixed": [*MIXED, "--task_weights", "0.5", "2.0", "--gradient_accumulation_steps", "3"],
         "mixed_tokens": [*MIXED, "--eval_strategy", "steps", "--eval_steps", "3", "--task_eval_rows", "7", *LORA],

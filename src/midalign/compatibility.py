@@ -107,16 +107,7 @@ FEATURES = (
         ("single",),
         _on(SEVERAL, "chunks need the task half beside the pair half; use joint or delete align_chunk_size"),
     ),
-    Feature(
-        "task_tokens_per_batch",
-        lambda t, m: t.task_tokens_per_batch,
-        ("single",),
-        _on(
-            SEVERAL,
-            "it takes as many passes as a process's own rows need, but all processes must take the same number; lower "
-            "per_device_train_batch_size and raise gradient_accumulation_steps",
-        ),
-    ),
+    Feature("task_tokens_per_batch", lambda t, m: t.task_tokens_per_batch, ON_CPU),
     Feature("task_weights", lambda t, m: t.task_weights, ("single", "ddp")),
     Feature("align_diagnostics_steps", lambda t, m: t.align_diagnostics_steps, DIAGNOSED),
     Feature("load_best_model_at_end", lambda t, m: t.load_best_model_at_end, ON_CPU),

@@ -455,6 +455,22 @@ def test_a_task_half_in_several_passes_has_the_gradient_of_one(
     assert max(passes) <= limit
     assert_equal_gradients(*found)
 
+    # Another process needs two passes more: ours that teach nothing are there, and nowhere to be seen.
+    def beside_another(self, *arguments, own=MidAlignTrainer.get_batch_samples):
+        batches, tokens = own(self, *arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(self.accelerator, "gather", lambda number: torch.cat([number, number + 2]))
+            self._level(batches)
+        return batches, tokens
+
+    monkeypatch.setattr(MidAlignTrainer, "get_batch_samples", beside_another)
+    before = len(passes)
+    passes.clear()
+    settings = {"gradient_accumulation_steps": 2, "share_prefix": shared, "task_tokens_per_batch": limit}
+    levelled = first_gradients(make_model, rows, tokenizer, tmp_path, pairs, per_device_train_batch_size=8, **settings)
+    assert len(passes) == before + 2 * 2  # two micro-batches
+    assert_equal_gradients(found[0], levelled)
+
 
 def test_a_task_tokens_per_batch_below_one_row_is_refused(make_model, rows, tokenizer, tmp_path):
     args = MidAlignConfig(align_schedule="sft", task_tokens_per_batch=3, output_dir=str(tmp_path), **COMMON)

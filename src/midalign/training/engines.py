@@ -36,6 +36,21 @@ def start_from_zero_gradients(model, optimizer):
             parameter.grad = torch.zeros_like(parameter)
 
 
+@contextmanager
+def only_adding(accelerator, model):
+    """Backward passes inside add to the gradients and do nothing else.
+
+    accelerate's `no_sync` alone leaves it to DeepSpeed to take a step after each.
+    """
+    state, own = accelerator.gradient_state, accelerator.sync_gradients
+    state._set_sync_gradients(False)
+    try:
+        with accelerator.no_sync(model):
+            yield
+    finally:
+        state._set_sync_gradients(own)
+
+
 def keep_adapters_in_float32(model):
     """Undo TRL's cast of a quantised model's adapter to bf16, in which AdamW's small steps round to nothing.
 

@@ -151,8 +151,7 @@ def out_of_memory(args):
     ]
     if args.align_schedule == "joint" or (args.align_schedule != "sft" and args.world_size == 1):
         changes.append(("align_chunk_size", chunk, max((chunk or args.align_batch_size) // 4, 1)))
-    if args.world_size == 1:
-        changes.append(("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)))
+    changes.append(("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)))
     if args.align_schedule in ("joint", "alternate"):
         changes.append(("align_diagnostics_steps", args.align_diagnostics_steps, 0))  # holds one more gradient
     shown = "; ".join(f"{key}: {new} (found {old})" for key, old, new in changes if old != new)

@@ -23,6 +23,7 @@ from midalign.training.diagnostics import Diagnosed
 from midalign.training.engines import (
     checkpointing_as_given,
     keep_adapters_in_float32,
+    only_adding,
     start_from_zero_gradients,
 )
 from midalign.training.exactness import ExactAtStart
@@ -179,7 +180,21 @@ class MidAlignTrainer(
         self._micro_batch, self._pair_halves = 0, sum("pairs" in batch for batch in batches)
         if any("input_ids" in batch for batch in batches):
             self._means.add("loss/task")  # one step, whatever the number of its task halves
+        if self.args.task_tokens_per_batch and self.args.world_size > 1:
+            self._level(batches)
         return batches, tokens
+
+    def _level(self, batches):
+        """Give the task halves of all processes as many passes each: where one needs fewer, further ones teach nothing.
+
+        Engines exchange weights and sums inside of a pass, each process its own at the same time.
+        """
+        own = torch.tensor([len(batch.get("parts", ())) for batch in batches], device=self.args.device)
+        most = self.accelerator.gather(own).view(-1, len(batches)).amax(dim=0)
+        nothing = {"input_ids": [0], "labels": [-100], **({"task": 0} if self.tasks else {})}
+        for batch, missing in zip(batches, (most - own).tolist(), strict=True):
+            if missing:
+                batch["parts"] = [*batch.get("parts", ()), *(self.data_collator([nothing]) for _ in range(missing))]
 
     def _get_num_items_in_batch(self, batch_samples, device):
         every = [part for batch in batch_samples for part in (*batch.get("parts", ()), batch)]
@@ -190,7 +205,7 @@ class MidAlignTrainer(
             start_from_zero_gradients(self.model, self.optimizer)
         loss = 0.0
         for part in inputs.pop("parts", ()):
-            with self.accelerator.no_sync(model):
+            with only_adding(self.accelerator, model):
                 loss = loss + super().training_step(model, part, num_items_in_batch)
         loss = loss + super().training_step(model, inputs, num_items_in_batch)
         self._micro_batch += 1
