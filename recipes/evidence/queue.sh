@@ -5,6 +5,7 @@
 #
 # MODEL: a folder of Gemma 3 270M with a chat template.   MASSIVE: <locale>/{train,validation}.jsonl.
 # TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs and scores go. Without ARM-SEED: all of the list below, in order.
+# PARTITION=test scores all test rows of all locales, in place of 300 validation rows of thirteen.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=$1 massive=$2 tatoeba=$3 out=$4
@@ -51,8 +52,17 @@ train() { # train RECIPE FOLDER SEED [OPTION...]
         --task_data "$massive" --seed "$3" --output_dir "$2" "${@:4}"
 }
 
+seen=(en-US "${locales[@]}" de-DE es-ES hi-IN fi-FI th-TH af-ZA tl-PH) # of these, validation rows are looked at
+unseen=(am-ET ar-SA el-GR fr-FR is-IS ko-KR ru-RU vi-VN zh-CN)
+join() { local IFS=,; echo "$*"; }
+if [ "${PARTITION:-validation}" = test ]; then
+    rows=(--partition test --locale "$(join "${seen[@]}" "${unseen[@]}")")
+else
+    rows=(--partition validation --rows 300 --locale "$(join "${seen[@]}")")
+fi
+
 for run in "${queue[@]}"; do
-    arm=${run%-*} seed=${run##*-} scores=$out/scores/$run
+    arm=${run%-*} seed=${run##*-} scores=$out/${PARTITION:-validation}/$run
     [ -e "$scores/scores.json" ] && continue
     recipe=align
     case $arm in task | twice) recipe=sft ;; esac
@@ -63,7 +73,6 @@ for run in "${queue[@]}"; do
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"
         touch "$out/runs/$run/done"
     fi
-    midalign evaluate "$out/runs/$run" --task intents --data "$massive" --partition validation --rows 300 --no-base --dtype "$dtype" \
-        --locale en-US,cy-GB,ja-JP,jv-ID,sw-KE,tr-TR,de-DE,es-ES,hi-IN,fi-FI,th-TH,af-ZA,tl-PH \
-        --supervised en-US --aligned cy-GB,ja-JP,jv-ID,sw-KE,tr-TR --output "$scores"
+    midalign evaluate "$out/runs/$run" --task intents --data "$massive" --no-base --dtype "$dtype" --batch-size 128 \
+        "${rows[@]}" --supervised en-US --aligned "$(join "${locales[@]}")" --output "$scores"
 done
