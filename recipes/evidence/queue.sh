@@ -19,7 +19,7 @@ queue=(
     task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
     task-2 context-2 domain1000-2 domain300-1 paper-1
     task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
-    tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
+    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
 )
 [ $# -gt 0 ] && queue=("$@")
 
@@ -42,6 +42,12 @@ options() { # options ARM -> what it has beside its recipe
         shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
         tatoeba) echo --align_data "$tatoeba" ;;
         paper) echo --align_data "$tatoeba" --align_center false --align_pool_skip_first false ;;
+        labels) echo --task_languages en-US "${locales[@]}" --task_rows 800 ;;
+        translate)
+            pairs pairs/domain1000 --pairs 1000
+            echo --task intents translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000 \
+                --task_languages en-US cy-en,ja-en,jv-en,sw-en,tr-en --max_steps 613
+            ;;
         both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" ;;
         *) echo "no arm is called $1" >&2 && return 2 ;;
     esac
@@ -65,7 +71,7 @@ for run in "${queue[@]}"; do
     arm=${run%-*} seed=${run##*-} scores=$out/${PARTITION:-validation}/$run
     [ -e "$scores/scores.json" ] && continue
     recipe=align
-    case $arm in task | twice) recipe=sft ;; esac
+    case $arm in task | twice | labels | translate) recipe=sft ;; esac
     given=$(options "$arm")
     read -ra given <<< "$given"
     if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
