@@ -55,7 +55,7 @@ def train(tmp_path_factory, make_model, tokenizer):
             json.dumps([[str(word).replace("OUT", str(root / engine)) for word in line] for line in lines])
         )
         done = launch(engine, root, HERE / "train_many.py", root / f"{engine}.json")
-        assert done.returncode == 0, "\n".join(line for line in done.stderr.splitlines() if line.startswith("[rank"))
+        assert done.returncode == 0, "\n".join(done.stderr.splitlines()[-80:])
         return root / engine
 
     return run

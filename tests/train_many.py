@@ -9,9 +9,11 @@ from pathlib import Path
 
 from accelerate.state import AcceleratorState, GradientState
 
+from midalign.training.engines import part
 from midalign.training.job import run
 
 for argv in json.loads(Path(sys.argv[1]).read_text()):
     AcceleratorState._reset_state()  # each run reads the engine's settings anew; the processes stay connected
     GradientState._reset_state()
     run(argv, show=False)
+part()

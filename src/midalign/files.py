@@ -211,3 +211,20 @@ def objects(path):
         if problem:
             raise InputError(f"{place} {problem}.")
         yield place, record
+
+
+def require_own_files(folder, files, keys, verb):
+    """Refuse a folder in which a file has the name of one that a verb writes, and is none.
+
+    files: names of what is written, first the JSON with `keys`.   Raises InputError.
+    """
+    found = [name for name in files if os.path.lexists(Path(folder, name))]
+    try:
+        own = not found or keys <= json.loads(Path(folder, files[0]).read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError, RecursionError, AttributeError):
+        own = False
+    if not own:
+        raise InputError(
+            f"{Path(folder, found[0])} would be written over, and is not what `midalign {verb}` writes; move it or "
+            "name another --output."
+        )

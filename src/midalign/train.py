@@ -18,9 +18,11 @@ def main(argv):
         try:
             if {"-h", "--help"} & {*argv}:
                 return _help()
-            from midalign.training.job import run  # here: packages say and read things when imported
+            from midalign.training.engines import part  # here: packages say and read things when imported
+            from midalign.training.job import run
 
             run(argv)
+            part()
         except MidalignError as error:
             return _end(error)
         except KeyboardInterrupt:

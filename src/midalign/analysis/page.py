@@ -13,6 +13,7 @@ from midalign.analysis.pictures import heat_map
 from midalign.analysis.recommendation import DRAWS
 from midalign.analysis.results import TITLES, as_csv
 from midalign.errors import InputError
+from midalign.files import require_own_files
 from midalign.texts import place_of, shown
 
 FILES = ("layers.json", "layers.csv", "layers.html")
@@ -30,25 +31,12 @@ MEANING = {
 
 
 def require_own(folder):
-    """Refuse a folder that cannot be written, or in which a file has the name of one of ours and is none.
-
-    Raises InputError.
-    """
+    """Refuse a folder that cannot be written, or with other files of these names. Raises InputError."""
     there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if os.path.lexists(place))
     if not there.is_dir() or not os.access(there, os.W_OK):
         what = "cannot be written into" if there.is_dir() else "is no folder"
         raise InputError(f"{place_of(there)} {what}; name another --output.")
-    found = [name for name in FILES if os.path.lexists(Path(folder, name))]
-    try:
-        before = json.loads(Path(folder, FILES[0]).read_text(encoding="utf-8")) if found else None
-        own = not found or {"pivot", "models", "record"} <= before.keys()
-    except (OSError, ValueError, RecursionError, AttributeError):
-        own = False
-    if not own:
-        raise InputError(
-            f"{Path(folder, found[0])} would be written over, and is not what `midalign layers` writes; move it or "
-            "name another --output."
-        )
+    require_own_files(folder, FILES, {"pivot", "models", "record"}, "layers")
 
 
 def write(folder, result, lines):

@@ -74,7 +74,8 @@ def evaluate(
     from midalign.evaluation.answers import answer
     from midalign.evaluation.comet import judge, require_comet
     from midalign.evaluation.counts import NAME, asked_of, counted, read_counts, require_comparable, write_counts
-    from midalign.evaluation.report import FILES, notes, require_own, table, write_report
+    from midalign.evaluation.report import FILES, notes, table, write_report
+    from midalign.files import require_own_files
     from midalign.models.runs import find_run, load_run, seed_of, with_bases
 
     found = {m: read_counts(m.place) if m.is_counts else find_run(m.place, dtype and dtype.value) for m in told}
@@ -90,7 +91,7 @@ def evaluate(
             raise InputError(
                 f"{output / run.name} holds the report, not the answers of a run; rename the folder {shown(run.name)}."
             )
-    require_own(output)
+    require_own_files(output, FILES, {"baseline", "groups", "runs"}, "evaluate")
     kind, recipe = task_of_runs(named, task) if named else (_task_of_counts(files, task), None)
     if comet_python:
         require_comet(kind, comet_python)

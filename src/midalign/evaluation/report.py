@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 import platform
 from functools import partial
 from importlib.metadata import version
@@ -70,21 +69,6 @@ def write_report(task, folder, rows, answers, groups, baseline, record, arms=Non
 def told(task):
     """What a report says of its task; JSON."""
     return {"name": task.name, "shown": task.shown, "explained": task.explained, "text": task.text, "part": task.part}
-
-
-def require_own(folder):
-    """Refuse a folder in which a file has the name of one of the report's and is none. Raises InputError."""
-    found = [name for name in FILES if os.path.lexists(Path(folder, name))]
-    try:
-        before = json.loads(Path(folder, FILES[0]).read_text(encoding="utf-8")) if found else None
-        whole = not found or {"baseline", "groups", "runs"} <= before.keys()
-    except (OSError, ValueError, RecursionError, AttributeError):
-        whole = False
-    if not whole:
-        raise InputError(
-            f"{Path(folder, found[0])} would be written over, and is no report of `midalign evaluate`; move it or name "
-            "another --output."
-        )
 
 
 def markdown(result):

@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 
 import torch
+from torch import distributed
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
@@ -79,3 +80,13 @@ def checkpointing_as_given(args):
 def whole_norm(norm, device):
     """A gradient norm as a tensor on `device`: DeepSpeed gives a float, FSDP2 a tensor in parts."""
     return norm.full_tensor() if hasattr(norm, "full_tensor") else torch.as_tensor(norm, device=device)
+
+
+def part():
+    """End the group of processes, if this is one of several.
+
+    Its threads drop tensors, for which they need Python; one that is still at it when Python ends aborts the process,
+    and a run that has written everything ends with signal 6.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
