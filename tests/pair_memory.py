@@ -14,8 +14,8 @@ from peft import LoraConfig, get_peft_model
 
 from midalign.alignment.losses import alignment_loss
 from midalign.alignment.negatives import from_all_processes
-from midalign.bench.training import _memory
 from midalign.data.batches import collate_pairs
+from midalign.models.room import peak_bytes
 from midalign.training.forward import pooled_pairs
 
 TOKENS = 12  # of a sentence
@@ -24,6 +24,7 @@ TOKENS = 12  # of a sentence
 def main():
     dist.init_process_group("gloo")
     torch.manual_seed(dist.get_rank())
+    cpu = torch.device("cpu")
     config = transformers.LlamaConfig(
         vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
         num_key_value_heads=3, tie_word_embeddings=True, attn_implementation="sdpa",
@@ -37,9 +38,9 @@ def main():
             {"source": words[2 * i], "target": words[2 * i + 1], "source_text": i, "target_text": i} for i in range(own)
         ]
         batch = collate_pairs(pairs, 0, packed=False, chunk=chunk)
-        before, start = _memory(reset=True), time.perf_counter()
+        before, start = peak_bytes(cpu, reset=True), time.perf_counter()
         alignment_loss(*map(from_all_processes, pooled_pairs(model, batch["chunks"], 15, "mean", False))).backward()
-        peak, seconds = torch.tensor(_memory(reset=False) - before), time.perf_counter() - start
+        peak, seconds = torch.tensor((peak_bytes(cpu) - before) / 2**20), time.perf_counter() - start
         model.zero_grad(set_to_none=True)
         dist.all_reduce(peak, dist.ReduceOp.MAX)
         if dist.get_rank() == 0:

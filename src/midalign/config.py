@@ -240,6 +240,13 @@ class MidAlignConfig(SFTConfig):
             "help": "Take diagnostics (diag/*) every n steps; 0 never, unset so rarely that they cost at most 2 %."
         },
     )
+    try_on_start: bool = field(
+        default=True,
+        metadata={
+            "help": "Run the largest micro-batch once before the first step, forward and backward, and take it back: "
+            "what does not fit into memory ends the run there. Off under ZeRO and FSDP2."
+        },
+    )
     # What transformers leaves out: a resumed run must remember how long it has waited for a better metric,
     restore_callback_states_from_checkpoint: bool = field(default=True, metadata={"help": "As in transformers."})
     # and a loss that is no number must be seen, not averaged away.

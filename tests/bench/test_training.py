@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from rich.console import Console
+from rich.progress import Progress
 
 from midalign import cli
 from midalign.bench.tables import bench_recipe
@@ -72,10 +73,15 @@ def test_the_breakdown_takes_turns_and_medians_without_the_first_turn(bench, mon
 
 @pytest.mark.slow
 def test_bench_of_a_recipe_prints_every_table(recipe):
-    console = Console(width=200, file=io.StringIO())
-    for part in bench_recipe([str(recipe()), "--align_batch_size", "3"], {"trl", "naive"}, 1, True):
-        console.print(part)
+    console, seen = Console(width=200, file=io.StringIO(), force_terminal=True, color_system=None), []
+    with Progress(console=console, transient=True, auto_refresh=False) as progress:
+        for part in bench_recipe([str(recipe()), "--align_batch_size", "3"], {"trl", "naive"}, 1, True, progress):
+            seen.append((progress.tasks[0].description, progress.tasks[0].completed, progress.tasks[0].total))
+            console.print(part)
     out = console.file.getvalue()
+    # Six candidates, two gradients, two whole micro-batches, and two for each of 2 + 2 + 2 + 3 + 3 values; two turns.
+    assert seen[0] == ("timing task/sft", 5, 2 * (6 + 2 + 2 * 12) + 2) and seen[1] == ("timing pairs/bare", 11, 66)
+    assert progress.tasks[0].completed == 65  # the last begins
     for name in ("trl.SFTTrainer", "output_hidden_states", "the bare layers", "task: backward", "grows: vocabulary"):
         assert name in out
     assert float(re.search(r"gradients of ours and TRL's: (\S+),", out)[1]) < 1e-5

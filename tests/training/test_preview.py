@@ -12,6 +12,7 @@ from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from midalign import cli
 from midalign.errors import InputError
+from midalign.models import room
 from midalign.models.loading import load_tokenizer
 from midalign.training.preview import preview_recipe
 
@@ -107,6 +108,23 @@ def test_checkpoints_are_said_in_words(strategy, said, preview):
     best = ("--load_best_model_at_end", "true", "--metric_for_best_model", "task") if strategy == "best" else ()
     out = preview("--save_strategy", strategy, *best)
     assert re.search(rf"checkpoints +│ {said} ", out) and "SaveStrategy" not in out
+
+
+def test_the_largest_micro_batch_is_tried_with_weights_and_leaves_no_file(recipe, midalign, tmp_path):
+    path = recipe()
+    before = {*tmp_path.rglob("*")}
+    code, out, _ = midalign("preview", path, "--try", "--max_steps", "3")
+    assert code == 0 and "the largest micro-batch, tried on cpu" in out and {*tmp_path.rglob("*")} == before
+    assert re.search(r"forward and backward +│ \d+\.\d s", out)
+    most, estimated = (float(found) for found in re.findall(r"(?:included|estimated) +│ (\d\.\d\d) GiB", out))
+    assert 0.01 < most == pytest.approx(estimated, abs=0.02)
+
+
+def test_a_preview_of_what_does_not_fit_ends_in_one_sentence_and_code_4(recipe, midalign, monkeypatch):
+    monkeypatch.setattr(room, "free_bytes", lambda: 2**20)
+    code, out, error = midalign("preview", recipe(), "--try", "--per_device_train_batch_size", "16")
+    assert code == 4 and "fits 24 GiB" in out  # by the estimate for a GPU
+    assert "error: the largest micro-batch, tried before the first step, does not fit into memory. Change, " in error
 
 
 def test_a_preview_refuses_what_the_engine_would(preview):

@@ -1,5 +1,7 @@
 """The figures of `Bench` as tables for a terminal."""
 
+from itertools import count
+
 from rich.table import Table
 
 from midalign.bench.training import Bench
@@ -15,25 +17,26 @@ NAMES = {
 BAR = 40  # characters of the longest bar
 
 
-def bench_recipe(argv, against, repeats, growth):
+def bench_recipe(argv, against, repeats, growth, progress):
     """Measure a recipe's micro-batch; yields what there is to print as it comes.
 
     argv: as `read_recipe` takes it.   against: some of trl, naive.   growth: also larger and smaller ones.
-    Raises InputError.
+    progress: rich's, which shows what is measured and how many turns there are.   Raises InputError.
     """
-    bench = Bench(argv)
-    candidates, measured = {}, {}
+    bar, done = progress.add_task("reading recipe, data and model", total=None), count()
+    bench = Bench(argv, lambda what: progress.update(bar, description=f"timing {what}", completed=next(done)))
+    axes = axes_of(bench, against) if growth else []
+    names = 3 * len(against) + 2 * (len(against) == 2) + 2 * sum(len(values) for _, values, *_ in axes)
+    progress.update(bar, total=(repeats + 1) * names + 2 * ("trl" in against))
     for name in sorted(against, reverse=True):  # one half after the other: a large step would leave cold caches
         half = candidates_of(bench, name)
-        candidates |= half
-        measured |= bench.measure(half, repeats)
-    yield halves_table(candidates, measured)
+        yield half_table(half, bench.measure(half, repeats))
     if "trl" in against:
         yield f"largest difference between the gradients of ours and TRL's: {bench.gradient_difference():.1e}, relative"
     if {"trl", "naive"} <= set(against):
         yield breakdown_table(bench, repeats)
-    if growth:
-        yield from growth_tables(bench, against, repeats)
+    for axis in axes:
+        yield _growth(*axis, bench, repeats)
 
 
 def candidates_of(bench, against):
@@ -42,9 +45,9 @@ def candidates_of(bench, against):
     return {name: make(name.split("/")[1]) for name in NAMES if name.startswith(half)}
 
 
-def halves_table(candidates, measured):
-    """Rows and tokens a second, padding, memory and time of each candidate, and its time beside ours."""
-    table = Table(title="forward and backward of one micro-batch, medians", title_justify="left")
+def half_table(candidates, measured):
+    """Of one half, rows and tokens a second, padding, memory and time of each candidate, and its time beside ours."""
+    table = Table(title="forward and backward of half a micro-batch, medians", title_justify="left")
     table.add_column("")
     for column in ("rows/s", "tokens/s", "computed", "padding %", "seconds", "peak MiB", "time / ours", "peak / ours"):
         table.add_column(column, justify="right")
@@ -67,13 +70,14 @@ def halves_table(candidates, measured):
     return table
 
 
-def growth_tables(bench, against, repeats):
-    """Seconds and memory of ours and of the plain path as one thing grows; a table for each."""
+def axes_of(bench, against):
+    """What grows, to which values, made how, beside what: list of (name, values, make, plain, changes of a value)."""
+    axes = []
     if "trl" in against:
         rows = [max(bench.batch_size // 4, 1), max(bench.batch_size // 2, 1)]
-        yield _growth("task rows", rows, bench, repeats, bench.task, "trl", lambda n: {"count": n})
+        axes.append(("task rows", rows, bench.task, "trl", lambda n: {"count": n}))
     if "naive" not in against:
-        return
+        return axes
     pairs, depth = bench.pair_batch_size, len(bench.decoder.layers)
     larger = [size for size in (64_000, 128_000, 256_000) if size > bench.decoder.embed_tokens.num_embeddings]
     for axis, values, changes in (
@@ -82,10 +86,12 @@ def growth_tables(bench, against, repeats):
         ("vocabulary", larger, lambda n: {"vocabulary": n}),
         ("half the pairs, times the length", [1, 2, 4], lambda n: {"count": pairs // 2, "stretch": n}),
     ):
-        yield _growth(axis, values, bench, repeats, bench.pair_half, "naive", changes)
+        axes.append((axis, values, bench.pair_half, "naive", changes))
+    return axes
 
 
-def _growth(axis, values, bench, repeats, make, plain, changes):
+def _growth(axis, values, make, plain, changes, bench, repeats):
+    """Seconds and memory of ours and of the plain path as one thing grows, see `axes_of`."""
     table = Table(title=f"as this grows: {axis}", title_justify="left")
     for column in ("", "ours s", f"{plain} s", "time ratio", "ours MiB", f"{plain} MiB", "memory ratio"):
         table.add_column(column, justify="right")

@@ -4,20 +4,16 @@ Every figure is a median over turns in which the candidates run one after the ot
 rows and pairs. Nothing is saved.
 """
 
-import ctypes
 import gc
-import re
 import statistics
 import tempfile
 import time
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import torch
 from peft import get_peft_model
-from tqdm.auto import tqdm
 from trl import SFTConfig, SFTTrainer
 
 from midalign.alignment import losses
@@ -26,6 +22,7 @@ from midalign.config import MidAlignConfig
 from midalign.data.batches import collate_pairs
 from midalign.errors import InputError
 from midalign.models.loading import adapter_of, load_model
+from midalign.models.room import peak_bytes
 from midalign.recipe import read_recipe
 from midalign.training.forward import inputs_of
 from midalign.training.prepare import prepare
@@ -37,10 +34,12 @@ SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "activation_
 class Bench:
     """The trainers of a recipe, ours and stock, on one model; batches are the first of a seeded shuffle.
 
-    argv: as `read_recipe` takes it.   Raises InputError.
+    argv: as `read_recipe` takes it.   told(what): called before each turn of something that is timed.
+    Raises InputError.
     """
 
-    def __init__(self, argv):
+    def __init__(self, argv, told=lambda what: None):
+        self.told = told
         data, args, config = read_recipe(argv)
         if args.align_schedule != "joint":
             raise InputError(
@@ -149,7 +148,7 @@ class Bench:
     def breakdown(self, repeats):
         """{"plain", "ours": {phase: median seconds of `micro_batch`}}, both in turn."""
         found = defaultdict(list)
-        for who, counts in turns(("plain", "ours"), repeats):
+        for who, counts in self._turns(("plain", "ours"), repeats):
             laps = Laps()
             self.micro_batch(who, laps)
             if counts:
@@ -188,6 +187,7 @@ class Bench:
         return max((ours[name] - plain[name]).abs().max() / largest for name in plain).item()
 
     def _gradients(self, step):
+        self.told("gradients")
         self.model.zero_grad(set_to_none=True)
         step().backward()
         gradients = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
@@ -197,31 +197,33 @@ class Bench:
     def measure(self, candidates, repeats):
         """{name: Candidate} -> {name: (median seconds, peak MiB above what was there)}, all in turn."""
         taken, peaks = defaultdict(list), defaultdict(float)
-        for name, counts in turns(candidates, repeats):
+        for name, counts in self._turns(candidates, repeats):
             seconds, peak = self._run(candidates[name].step)
             if counts:
                 taken[name].append(seconds)
                 peaks[name] = max(peaks[name], peak)
         return {name: (statistics.median(taken[name]), peaks[name]) for name in candidates}
 
+    def _turns(self, names, repeats):
+        """Yields (name, counts): all in turn, `repeats` times after a first turn that warms up and does not count.
+
+        What disturbs the machine for a while then disturbs all of them.
+        """
+        for turn in range(repeats + 1):
+            for name in names:
+                self.told(name)
+                yield name, turn > 0
+
     def _run(self, step):
         self.model.zero_grad(set_to_none=True)
         gc.collect()
-        before = _memory(reset=True)
+        device = self.model.device
+        before = peak_bytes(device, reset=True)
         start = _now()
         with self.ours.compute_loss_context_manager():
             loss = step()
         loss.backward()
-        return _now() - start, _memory(reset=False) - before
-
-
-def turns(names, repeats):
-    """Yields (name, counts): all names in turn, `repeats` times after a first turn that warms up and does not count.
-
-    What disturbs the machine for a while then disturbs all of them. Draws a bar on a terminal.
-    """
-    order = [(name, turn > 0) for turn in range(repeats + 1) for name in names]
-    yield from tqdm(order, desc=f"timing {', '.join(names)}", leave=False, disable=None)
+        return _now() - start, (peak_bytes(device) - before) / 2**20
 
 
 class Candidate:
@@ -262,18 +264,3 @@ def _now():
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _memory(reset):
-    """Peak MiB since the last reset: of the GPU, else of the process (Linux; 0 elsewhere)."""
-    if torch.cuda.is_available():
-        if reset:
-            torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.max_memory_allocated() / 2**20
-    try:
-        if reset:
-            ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory would hide what the next step asks for
-            Path("/proc/self/clear_refs").write_text("5")
-        return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-    except OSError:
-        return 0.0

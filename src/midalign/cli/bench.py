@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
 from midalign.cli.app import Dtype, app
@@ -38,8 +39,9 @@ def bench(
         from midalign.bench.tables import bench_recipe
 
         argv = [run, *context.args, *(("--dtype", dtype.value) if dtype else ())]
-        for part in bench_recipe(argv, names, repeats or 3, growth):
-            console().print(part)
+        with _progress() as progress:  # above whose bar each part is printed
+            for part in bench_recipe(argv, names, repeats or 3, growth, progress):
+                progress.console.print(part)
     elif names == {"lm_eval"}:
         if context.args:
             raise InputError(f"{context.args[0]} is no option of bench against lm_eval; see midalign bench --help.")
@@ -47,6 +49,12 @@ def bench(
         console().print(_bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repeats or 1))
     else:
         raise InputError(f"--against {against}: use trl, naive, trl,naive or lm_eval.")
+
+
+def _progress():
+    """What is measured, how much is left, and since when: on a terminal, and gone at the end."""
+    columns = (SpinnerColumn(), *Progress.get_default_columns(), TimeElapsedColumn())
+    return Progress(*columns, console=console(), transient=True)
 
 
 def _bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repeats):
@@ -62,7 +70,9 @@ def _bench_generation(run, source, rows, dtype, batch_size, max_new_tokens, repe
         raise InputError(f"{found.name} has learned {task.name}; --against lm_eval is measured with slots alone.")
     names, data, revision = source_of(task, recipe, *source)
     model, tokenizer = load_run(found)
-    result = compare_generation(model, tokenizer, data, revision, names, rows, batch_size, max_new_tokens, repeats)
+    sizes = rows, batch_size, max_new_tokens, repeats
+    with _progress() as progress:
+        result = compare_generation(model, tokenizer, data, revision, names, *sizes, progress)
     table = Table(title=f"{found.name}, {result['rows']} rows, batch size {batch_size}")
     for column in ("", "rows a second"):
         table.add_column(column, justify="right")

@@ -30,6 +30,8 @@ PATIENCE = 5  # seconds
 DEMO = "demo"  # as model_name_or_path: the embedded model
 AUTO = "auto"  # as attn_implementation: what is fastest
 SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
+# What torch, its kernels, the system and C++ say when memory runs out.
+FULL = ("t allocate memory", "not allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
 # Parts of a model that also sees or hears, which a text-only load leaves behind.
 OTHER_SENSES = re.compile(r"(^|[._])(vision|visual|audio|image|multi_modal|multimodal|mm)([._]|$)")
 
@@ -190,8 +192,8 @@ def _require_modules(loaded, model):
 
 
 def is_out_of_memory(error):
-    """Whether an error of torch says that memory ran out, on any device."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether an error says that memory ran out, on any device and in any package."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in FULL)
 
 
 def _load(cls, path, revision, **kwargs):

@@ -38,6 +38,7 @@ FREE = frozenset(
     task_data align_data local_rank ddp_timeout gradient_checkpointing activation_checkpointing align_chunk_size
     task_tokens_per_batch per_device_eval_batch_size on_bad_row ddp_backend ddp_find_unused_parameters
     per_device_train_batch_size gradient_accumulation_steps align_batch_size align_diagnostics_steps
+    try_on_start
     """.split()
 )
 

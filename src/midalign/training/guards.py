@@ -7,10 +7,12 @@ one that is named, and no checkpoint holds weights from after it.
 
 import logging
 import math
+from contextlib import contextmanager
 
 import torch
 
 from midalign.errors import NoSignalError, NotFiniteError, OutOfMemoryError
+from midalign.models.loading import is_out_of_memory
 from midalign.models.weights import first_not_finite
 from midalign.training.checkpoints import newest_whole
 from midalign.training.engines import whole_norm
@@ -142,13 +144,23 @@ def _last_good(checkpoint):
     return f"the last good checkpoint is {checkpoint}" if checkpoint else "there is no checkpoint yet"
 
 
-def out_of_memory(args):
+@contextmanager
+def fitting(args, what="the step"):
+    """Around what takes memory: raises OutOfMemoryError where it runs out, with the keys to change."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(args, what) from error
+        raise
+
+
+def out_of_memory(args, what):
     """OutOfMemoryError with the keys to change; a run may go on from its checkpoint with all of them changed."""
-    chunk, tokens = args.align_chunk_size, args.task_tokens_per_batch
-    changes = [
-        ("activation_checkpointing", args.activation_checkpointing, True),
-        ("per_device_eval_batch_size", args.per_device_eval_batch_size, max(args.per_device_eval_batch_size // 2, 1)),
-    ]
+    chunk, tokens, rows = args.align_chunk_size, args.task_tokens_per_batch, args.per_device_eval_batch_size
+    changes = [("activation_checkpointing", args.activation_checkpointing, True)]
+    if what == "the step":  # of a run, which may have been an evaluation
+        changes.append(("per_device_eval_batch_size", rows, max(rows // 2, 1)))
     if args.align_schedule == "joint" or (args.align_schedule != "sft" and args.world_size == 1):
         changes.append(("align_chunk_size", chunk, max((chunk or args.align_batch_size) // 4, 1)))
     changes.append(("task_tokens_per_batch", tokens, max((tokens or 4096) // 2, 1)))
@@ -156,7 +168,7 @@ def out_of_memory(args):
         changes.append(("align_diagnostics_steps", args.align_diagnostics_steps, 0))  # holds one more gradient
     shown = "; ".join(f"{key}: {new} (found {old})" for key, old, new in changes if old != new)
     return OutOfMemoryError(
-        f"the step does not fit into memory. Change, in this order, what leaves the experiment as it is: {shown}."
+        f"{what} does not fit into memory. Change, in this order, what leaves the experiment as it is: {shown}."
     )
 
 

@@ -18,20 +18,21 @@ from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import require_scorable
 from midalign.languages import language_of
 from midalign.layers import layers_of
-from midalign.models.loading import adapter_of, is_out_of_memory, load_model, model_commit
+from midalign.models.loading import adapter_of, load_model, model_commit
+from midalign.models.memory import GIB
+from midalign.models.room import peak_bytes
 from midalign.recipe import read_recipe
 from midalign.texts import place_of
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
 from midalign.training.checkpoints import checkpoint_of, newest_whole, require_room, require_same, sealed_day
 from midalign.training.engines import engine_around
 from midalign.training.folder import go_on, held, taken, writing
-from midalign.training.guards import out_of_memory
+from midalign.training.guards import fitting
 from midalign.training.optimizer import check_optimizer
 from midalign.training.prepare import Prepared, prepare
 from midalign.training.record import (
     data_record,
     environment,
-    peak_gib,
     resolved,
     sha256,
     step_record,
@@ -173,11 +174,12 @@ def _carry_out(plan, checkpoint):
         write_whole(Path(training.output_dir, LEFT_OUT), "\n".join(plan.prepared.left_out) + "\n")
     trainer = _trainer(plan)
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-        with writing(training.output_dir):
-            trainer.save_model(_internal_call=True)  # without sending it: the card is yet to come
-            trainer.save_state()
-        scores = scores_of(plan.prepared.tasks, trainer.model, trainer.processing_class, plan.tests)
+        with fitting(training):
+            trainer.train(resume_from_checkpoint=checkpoint)
+            with writing(training.output_dir):
+                trainer.save_model(_internal_call=True)  # without sending it: the card is yet to come
+                trainer.save_state()
+            scores = scores_of(plan.prepared.tasks, trainer.model, trainer.processing_class, plan.tests)
         seconds = round(plan.seconds + time.time() - started, 1)
         if trainer.is_world_process_zero():
             with writing(training.output_dir):
@@ -187,10 +189,6 @@ def _carry_out(plan, checkpoint):
                 write_record(training.output_dir, _record(trainer, plan, checkpoint, scores, seconds))
                 if scores:
                     keep_scores(training.output_dir, plan.key, scores)
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise out_of_memory(training) from error
-        raise
     except KeyboardInterrupt as error:
         raise StoppedError(f"stopped; {go_on(training.output_dir)}.") from error
     if training.push_to_hub:
@@ -222,28 +220,27 @@ def _trainer(plan):
         logger.info("%s: %s; an optimizer step holds %s.", place_of(training.output_dir), counts, holds)
         logger.info("attn_implementation is %s: %s.", *prepared.attention)
         _hint_at_pivot(plan.recipe[0], prepared)
+    return trainer_of(training, model, prepared, plan.made_from)
+
+
+def trainer_of(training, model, prepared, made_from, callbacks=()):
+    """The trainer of a recipe, with its weights.   made_from: see `Plan`. Raises InputError and OutOfMemoryError."""
     try:
-        trainer = MidAlignTrainer(
-            model=load_model(prepared.path, model, prepared.attention[0]),
-            args=training,
-            train_dataset=prepared.task,
-            eval_dataset=prepared.held_out_task,
-            pairs=prepared.pairs,
-            eval_pairs=prepared.held_out_pairs,
-            processing_class=prepared.tokenizer,
-            peft_config=adapter_of(model, prepared.config),
-            made_from=plan.made_from,
-        )
-    except (
-        ValueError,
-        RuntimeError,
-        ImportError,
-        HfHubHTTPError,
-    ) as error:  # what TRL, PEFT, a logger or the hub refuses
-        if is_out_of_memory(error):
-            raise out_of_memory(training) from error
+        with fitting(training, "the model"):
+            return MidAlignTrainer(
+                model=load_model(prepared.path, model, prepared.attention[0]),
+                args=training,
+                train_dataset=prepared.task,
+                eval_dataset=prepared.held_out_task,
+                pairs=prepared.pairs,
+                eval_pairs=prepared.held_out_pairs,
+                processing_class=prepared.tokenizer,
+                peft_config=adapter_of(model, prepared.config),
+                callbacks=callbacks,
+                made_from=made_from,
+            )
+    except (ValueError, RuntimeError, ImportError, HfHubHTTPError) as error:  # of TRL, PEFT, a logger or the hub
         raise InputError(" ".join(str(error).split())) from error
-    return trainer
 
 
 def _record(trainer, plan, checkpoint, scores, seconds):
@@ -277,7 +274,7 @@ def _record(trainer, plan, checkpoint, scores, seconds):
         "metrics": trainer.state.log_history[-3:],
         "scores": scores,
         "seconds": seconds,
-        "peak_gib": peak_gib(),
+        "peak_gib": round(peak_bytes(trainer.args.device) / GIB, 2),
     }
 
 

@@ -1,14 +1,16 @@
-"""What a recipe would train on and what it would cost, without its weights."""
+"""What a recipe would train on and what it would cost, without its weights, or with them by its largest micro-batch."""
 
 import math
+import tempfile
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate, groupby, islice, pairwise
 
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
-from transformers import DataCollatorForSeq2Seq
+from transformers import DataCollatorForSeq2Seq, TrainerCallback
 
 from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
@@ -16,9 +18,11 @@ from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.capability import FLEX
 from midalign.data.schedule import MicroBatchSampler
 from midalign.data.templates import chat_record
-from midalign.models.memory import estimate
+from midalign.models.memory import GIB, Load, estimate
+from midalign.models.room import added_by
 from midalign.recipe import read_recipe
 from midalign.texts import harmless
+from midalign.training.job import trainer_of
 from midalign.training.prepare import prepare
 from midalign.training.record import step_record
 from midalign.training.several import labels_of, rows_by_task
@@ -27,10 +31,12 @@ BATCHES = 50  # micro-batches that are looked at
 SHOWN = 2  # rows and pairs that are printed
 
 
-def preview_recipe(argv, gpu, engine, processes):
+def preview_recipe(argv, gpu, engine, processes, try_it=False):
     """Yields what there is to print.   argv: as `read_recipe` takes it.
 
-    gpu: GiB of memory of one of `processes` GPUs.   engine: a name of `compatibility.ENGINES`. Raises InputError.
+    gpu: GiB of memory of one of `processes` GPUs.   engine: a name of `compatibility.ENGINES`.
+    try_it: also take the largest micro-batch here and now, in this process, with the weights.
+    Raises InputError, OutOfMemoryError where that does not fit.
 
     A row that cannot be used is shown as left out whatever on_bad_row says, with what a run would do about it.
     """
@@ -50,7 +56,9 @@ def preview_recipe(argv, gpu, engine, processes):
     hidden_size = None if prepared.attention[0] == FLEX else config.get_text_config().hidden_size
     measured = _batches(batches, training, tokenizer, hidden_size, rows, pairs, prepared.packed)
     yield _plan(training, sampler, measured, prepared, processes)
-    yield _memory(estimate(config, model, training, *measured["most tokens"], engine, processes), gpu)
+    yield _memory(estimate(config, model, training, measured["load"], engine, processes), gpu)
+    if try_it:
+        yield _tried(training, model, prepared)
 
 
 def _first_of_each(rows):
@@ -120,7 +128,7 @@ def _batches(batches, training, tokenizer, hidden_size, rows, pairs, packed):
     pad = DataCollatorForSeq2Seq(tokenizer, padding=True)
     collate = partial(collate_task, pad=pad, hidden_size=hidden_size)
     on = {key: packs for key, (packs, _) in packed.items()}
-    sums, most_task, most_pairs = Counter(), 0, 0
+    sums, most = Counter(), Load(0, 0, 0, on["share_prefix"])
     for micro_batch in batches:
         task = [{key: rows[i][key] for key in ("input_ids", "labels")} for i in micro_batch.task]
         own = [pairs[i] for i in micro_batch.pairs]
@@ -129,7 +137,9 @@ def _batches(batches, training, tokenizer, hidden_size, rows, pairs, packed):
             width = len(task) * max(len(row["input_ids"]) for row in task)
             computed = collate(task)["input_ids"].numel() if on["share_prefix"] else width
             sums.update({"task halves": 1, "task tokens": tokens, "task computed": computed})
-            most_task = max(most_task, min(computed, training.task_tokens_per_batch or computed))
+            learned = sum(label != -100 for row in task for label in row["labels"])
+            passed = min(computed, training.task_tokens_per_batch or computed)
+            most = Load(max(most.task, passed), max(most.learned, min(learned, passed)), *most[2:])
         if own:
             half = collate_pairs(own, tokenizer.pad_token_id, on["pack_pairs"], training.align_chunk_size, hidden_size)
             computed = [chunk["input_ids"].numel() for chunk in half["chunks"]]
@@ -138,8 +148,8 @@ def _batches(batches, training, tokenizer, hidden_size, rows, pairs, packed):
             false = false_negatives(half["source_text"], half["target_text"]).sum().item()
             sums.update({"pair halves": 1, "padding": half["padding"], "false negatives": false})
             sums.update({"pairs": len(own), "sentences": len({pair["target_text"] for pair in own})})
-            most_pairs = max(most_pairs, *computed)
-    return {**sums, "most tokens": (most_task, most_pairs)}
+            most = most._replace(pairs=max(most.pairs, *computed))
+    return {**sums, "load": most}
 
 
 def _plan(training, sampler, measured, prepared, processes):
@@ -174,6 +184,39 @@ def _plan(training, sampler, measured, prepared, processes):
         table.add_row(
             "false negatives in a pair half", f"{measured['false negatives'] / halves:.2f}, left out of the loss"
         )
+    return table
+
+
+class _Tried(Exception):
+    """The end of a run that was begun to be tried."""
+
+
+class _NoStep(TrainerCallback):
+    def on_train_begin(self, *args, **kwargs):
+        raise _Tried
+
+
+def _tried(training, model, prepared):
+    """A run of the recipe up to its first step, which nothing is left of."""
+    training.eval_strategy, training.load_best_model_at_end, training.early_stopping_patience = "no", False, None
+    training.report_to, training.push_to_hub, training.eval_on_start, training.try_on_start = [], False, False, True
+    with tempfile.TemporaryDirectory() as training.output_dir:
+        trainer = trainer_of(training, model, prepared, {}, [_NoStep()])
+
+        def until_first_step():
+            with suppress(_Tried):
+                trainer.train()
+
+        added = added_by(until_first_step, training.device)
+    (load, seconds), weights = trainer.tried, sum(own.nbytes for own in trainer.model.parameters())
+    found = (added + weights) / GIB
+    on = {"device": training.device.type, "diagnosed": trainer.keeps_gradients_apart}
+    estimated = sum(estimate(prepared.config, model, training, load, **on).values())
+    table = Table(title=f"the largest micro-batch, tried on {training.device}", title_justify="left", show_header=False)
+    table.add_row("tokens computed", f"{load.task:,} of the task half, {load.pairs:,} of the pair half")
+    table.add_row("forward and backward", f"{seconds:.1f} s")
+    table.add_row("most memory, weights included", f"{found:.2f} GiB")
+    table.add_row("estimated", f"{estimated:.2f} GiB ({100 * (estimated / found - 1):+.0f} %)", style="bold")
     return table
 
 

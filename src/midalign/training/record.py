@@ -5,9 +5,7 @@ import json
 import os
 import platform
 import re
-import resource
 import subprocess
-import sys
 from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
@@ -106,14 +104,6 @@ def environment():
         "commit": _commit(),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "gpus": names, "cuda": torch.version.cuda},
     }
-
-
-def peak_gib():
-    """The most memory that this process has held so far, GiB: that of its GPU where it has one, else its own."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**30, 2)
-    unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
 def code_sha256():

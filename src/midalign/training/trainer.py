@@ -36,13 +36,14 @@ from midalign.training.means import Means
 from midalign.training.pair_half import PairHalf
 from midalign.training.resume import Resumable
 from midalign.training.several import SeveralTasks
+from midalign.training.trial import TriedAtStart
 
 logger = logging.getLogger(__name__)
 MEANS = ("loss/task", "loss/align", "loss/anchor", "align/retrieval_at_1", "aux_loss")
 
 
 class MidAlignTrainer(
-    FromPython, Guarded, ExactAtStart, Resumable, Diagnosed, HeldOut, PairHalf, SeveralTasks, SFTTrainer
+    FromPython, Guarded, TriedAtStart, ExactAtStart, Resumable, Diagnosed, HeldOut, PairHalf, SeveralTasks, SFTTrainer
 ):
     """Fine-tunes on task rows and aligns the states of translation pairs at layer `args.align_layer`.
 
@@ -153,13 +154,16 @@ class MidAlignTrainer(
         args = self.args
         return MicroBatchSampler.of(args, len(self.train_dataset), self.pairs, args.world_size, args.process_index)
 
+    def _rows(self):
+        """The task rows, without what their batches have no use for."""
+        return self.train_dataset.select_columns(["input_ids", "labels", *(["task"] if self.tasks else [])])
+
     def get_train_dataloader(self):
         args = self.args
         if args.align_schedule == "sft" and not (self.share_prefix or args.task_tokens_per_batch or self.tasks):
             return super().get_train_dataloader()
-        columns = ["input_ids", "labels", *(["task"] if self.tasks else [])]
         return HalvesLoader(
-            Halves(self.train_dataset.select_columns(columns), self.pairs),
+            Halves(self._rows(), self.pairs),
             batch_sampler=self._sampler(),
             collate_fn=partial(
                 collate_halves,
