@@ -5,6 +5,7 @@
 #
 # MODEL: a folder of Gemma 3 270M with a chat template.   MASSIVE: <locale>/{train,validation}.jsonl.
 # TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs and scores go. Without ARM-SEED: all of the list below, in order.
+# An arm called slots_... is the same with slots in place of intents.
 # PARTITION=test scores all test rows of all locales, in place of 300 validation rows of thirteen.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -19,7 +20,7 @@ queue=(
     task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
     task-2 context-2 domain1000-2 domain300-1 paper-1
     task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
-    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
+    labels-1 translate-1 slots_task-1 slots_context-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
 )
 [ $# -gt 0 ] && queue=("$@")
 
@@ -55,7 +56,7 @@ options() { # options ARM -> what it has beside its recipe
 
 train() { # train RECIPE FOLDER SEED [OPTION...]
     python src/run_midalign.py "recipes/gemma3/$1_intents_270m.yaml" --model_name_or_path "$model" --dtype "$dtype" --use_cpu true \
-        --task_data "$massive" --seed "$3" --output_dir "$2" "${@:4}"
+        --task "$task" --task_data "$massive" --seed "$3" --output_dir "$2" "${@:4}"
 }
 
 seen=(en-US "${locales[@]}" de-DE es-ES hi-IN fi-FI th-TH af-ZA tl-PH) # of these, validation rows are looked at
@@ -68,7 +69,9 @@ else
 fi
 
 for run in "${queue[@]}"; do
-    arm=${run%-*} seed=${run##*-} scores=$out/${PARTITION:-validation}/$run
+    arm=${run%-*} seed=${run##*-} task=intents
+    case $arm in slots_*) arm=${arm#slots_} task=slots ;; esac
+    scores=$out/${PARTITION:-validation}/$run
     [ -e "$scores/scores.json" ] && continue
     recipe=align
     case $arm in task | twice | labels | translate) recipe=sft ;; esac
@@ -79,6 +82,6 @@ for run in "${queue[@]}"; do
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"
         touch "$out/runs/$run/done"
     fi
-    midalign evaluate "$out/runs/$run" --task intents --data "$massive" --no-base --dtype "$dtype" --batch-size 128 \
+    midalign evaluate "$out/runs/$run" --task "$task" --data "$massive" --no-base --dtype "$dtype" --batch-size 128 \
         "${rows[@]}" --supervised en-US --aligned "$(join "${locales[@]}")" --output "$scores"
 done
