@@ -36,9 +36,10 @@ options() { # options ARM -> what it has beside its recipe
         task) ;;
         twice) echo --max_steps 600 ;;
         domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" ;;
-        context)
+        context*)
             pairs pairs/domain1000 --pairs 1000
             echo --align_data "$out/pairs/domain1000" --align_context task --align_pooling last --align_pool_skip_first false
+            [ "$1" = context ] || echo --align_batch_size "${1#context}"
             ;;
         shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
         tatoeba) echo --align_data "$tatoeba" ;;
