@@ -77,7 +77,7 @@ for run in "${queue[@]}"; do
     recipe=align
     case $arm in task | twice | labels | translate) recipe=sft ;; esac
     given=$(options "$arm")
-    read -ra given <<< "$given"
+    read -ra given <<< "${given//$'\n'/ }"
     if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
         compgen -G "$out/runs/$run/checkpoint-*" > /dev/null && given+=(--resume_from_checkpoint true)
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"
