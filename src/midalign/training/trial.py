@@ -127,8 +127,8 @@ class TriedAtStart:
                 for half, own, length, sums in zip(largest, micro_batch, lengths, packed, strict=True):
                     if own:
                         size = length[own].sum() if sums else length[own].max() * len(own)
-                        heapq.heappush(half, (size, number, own))
-                        del half[: len(half) - KEPT]
+                        keep = heapq.heappush if len(half) < KEPT else heapq.heappushpop
+                        keep(half, (size, number, own))
         task = [[rows[i] for i in own] for _, _, own in largest[0]]
         pairs = [[self.pairs[i] for i in own] for _, _, own in largest[1]]
         return max(task, key=self._computed, default=[]), max(pairs, key=self._computed_of_pairs, default=[])
