@@ -24,6 +24,12 @@ def test_a_running_mean_takes_a_twentieth_of_all_values_and_keeps_gaps():
     assert np.isnan(curves.smoothed(np.full(60, NAN))).all()
 
 
+def test_a_spike_leaves_the_means_beyond_its_neighbours_alone():
+    values = np.full(200, 1.0)
+    values[20] = 1e17
+    assert curves.smoothed(values)[100:].tolist() == [1.0] * 100
+
+
 def test_a_long_line_keeps_the_lowest_and_highest_of_every_stretch():
     steps, values = np.arange(10_000.0), np.sin(np.arange(10_000.0))
     values[5_000], values[7_000], values[2_000:2_100] = 40, -40, NAN

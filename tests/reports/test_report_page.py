@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 import re
 
 import pytest
@@ -267,7 +268,14 @@ def test_layers_of_others_are_one_sentence(midalign, write_run, tmp_path, text):
 def test_files_of_others_are_never_written_over(midalign, write_run, tmp_path, evaluate):
     run, mine = write_run("a", history()), tmp_path / "mine.html"
     mine.write_text("<p>my own page")
-    for output in (mine, tmp_path, run / "trainer_state.json", evaluate("e", {"a": ["x"] * 40}) / "report.html"):
+    os.mkfifo(tmp_path / "pipe")
+    for output in (
+        mine,
+        tmp_path,
+        tmp_path / "pipe",
+        run / "trainer_state.json",
+        evaluate("e", {"a": ["x"] * 40}) / "report.html",
+    ):
         before = output.read_bytes() if output.is_file() else None
         code, _, err = midalign("report", run, "-o", output)
         assert code == 2 and "would be written over, and is no page of `midalign report`" in err

@@ -44,9 +44,11 @@ def require_own(output):
     """Refuse to write over what is no page of ours. Raises InputError."""
     if not os.path.lexists(output):
         return
+    own = Path(output).is_file()  # before it is opened: a pipe would wait for a writer
     try:
-        with open(output, encoding="utf-8") as file:
-            own = Path(output).is_file() and GENERATOR in file.read(HEAD)
+        if own:
+            with open(output, encoding="utf-8") as file:
+                own = GENERATOR in file.read(HEAD)
     except (OSError, ValueError):
         own = False
     if not own:
