@@ -88,18 +88,20 @@ def test_blocks_that_nobody_sees_are_left_out_and_those_seen_whole_need_no_rule(
     assert mask.full_kv_indices[0, 0, [1, 3], 0].tolist() == [0, 2]
 
 
-def test_nothing_of_n_by_n_is_made_for_flex_attention():
-    class Largest(TorchDispatchMode):
-        size = 0
+def test_nothing_of_n_by_n_is_made_for_flex_attention_and_no_gpu_is_waited_for():
+    class Watch(TorchDispatchMode):
+        largest, called = 0, set()
 
         def __torch_dispatch__(self, function, types, arguments=(), kwargs=None):
             result = function(*arguments, **(kwargs or {}))
+            self.called.add(function.overloadpacket)
             for tensor in result if isinstance(result, (tuple, list)) else [result]:
                 if isinstance(tensor, torch.Tensor):
-                    self.size = max(self.size, tensor.numel())
+                    self.largest = max(self.largest, tensor.numel())
             return result
 
     segments = torch.arange(16384)[None] // 500
-    with Largest() as largest:
-        sparse_mask(segments, segments, torch.arange(16384)[None] % 500)
-    assert largest.size <= 2 * 16384  # and blocks: 128 x 128
+    with Watch() as watch:
+        sparse_mask(segments, segments, torch.arange(16384)[None] % 500, window=64)
+    assert watch.largest <= 2 * 16384  # and blocks: 128 x 128
+    assert not watch.called & {torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero}

@@ -472,6 +472,20 @@ def test_a_task_half_in_several_passes_has_the_gradient_of_one(
     assert_equal_gradients(found[0], levelled)
 
 
+def test_tokens_in_several_sequences_are_all_counted_and_what_fills_them_up_is_not(
+    make_model, rows, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(packing, "LEAST", 16)
+    args = MidAlignConfig(align_schedule="sft", max_steps=1, output_dir=str(tmp_path),
+                          **COMMON | {"per_device_train_batch_size": 16})  # fmt: skip
+    trainer = MidAlignTrainer(make_model(), args, train_dataset=rows, processing_class=tokenizer)
+    batch = next(iter(trainer.get_train_dataloader()))
+    assert 1 < len(batch["input_ids"]) < 16
+    trainer.train()
+    counted = (batch["copies"] > 0).sum().item()
+    assert trainer.state.log_history[0]["num_tokens"] == counted < batch["input_ids"].numel()
+
+
 def test_a_task_tokens_per_batch_below_one_row_is_refused(make_model, rows, tokenizer, tmp_path):
     args = MidAlignConfig(align_schedule="sft", task_tokens_per_batch=3, output_dir=str(tmp_path), **COMMON)
     with pytest.raises(InputError, match="task_tokens_per_batch is 3, but a row has"):

@@ -243,7 +243,7 @@ class MidAlignTrainer(
         """(what SFTTrainer gives, the loss that balances experts): the latter is None without one."""
         copies = inputs.pop("copies", inputs.get("attention_mask"))
         labelled, decoder = inputs.pop("labelled", None), decoder_of(self.model)
-        model = self._seeing_blocks(model, inputs)
+        model = self._seeing_blocks(model, inputs, copies)
         with contextlib.ExitStack() as hooks:
             # Compiled, a model would not see the hook; logits that are asked for are those of every token.
             if labelled is not None and not (self.args.torch_compile or kwargs.get("return_outputs")):
@@ -256,13 +256,14 @@ class MidAlignTrainer(
             result = super().compute_loss(model, inputs, **kwargs)
         return result, balance_loss(routers[0], decoder.config, copies)
 
-    def _seeing_blocks(self, model, inputs):
+    def _seeing_blocks(self, model, inputs, copies):
         """The model with the block mask of a packed task half; unchanged for a padded one."""
         if "segments" not in inputs:
             return model
         self._metrics["train" if self.model.training else "eval"]["task/tokens_saved"].append(inputs.pop("saved"))
-        columns = (inputs.pop("segments"), inputs.pop("prefixes"), inputs["position_ids"])
-        return partial(model, attention_mask=block_mask(self.model, *columns))
+        mask = block_mask(self.model, inputs.pop("segments"), inputs.pop("prefixes"), inputs["position_ids"])
+        inputs["attention_mask"] = (copies > 0).long()  # for SFTTrainer, which counts tokens; the model gets the blocks
+        return lambda **given: model(**given | {"attention_mask": mask})
 
     # Logs
 
