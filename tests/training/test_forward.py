@@ -28,7 +28,14 @@ FAMILIES = {
 WITHOUT = {("gemma2", "sdpa"), ("gpt_oss", "sdpa"), ("gpt_oss", "flex_attention")}  # the last: sinks on GPUs alone
 PREFIX = [3, 1, 4, 1, 5, 9, 2]
 OWN = [[6, 5, 3, 5, 8], [9, 7], [9, 3, 2, 3, 8, 4, 6, 2, 6, 4, 3], [3, 8, 3]]
-ROWS = [{"input_ids": PREFIX + own, "labels": [-100] * (len(PREFIX + own) - 2) + own[-2:]} for own in OWN]
+
+
+def rows_of(prefix, own):
+    return [{"input_ids": prefix + ids, "labels": [-100] * len((prefix + ids)[:-2]) + ids[-2:]} for ids in own]
+
+
+ROWS = rows_of(PREFIX, OWN)
+LONG = rows_of(PREFIX * 20, [ids * 27 for ids in OWN])  # 707 tokens, which are six blocks
 
 
 @pytest.fixture
@@ -39,23 +46,23 @@ def flex_with_gradient(monkeypatch):
     monkeypatch.setattr(integration, "compile_friendly_flex_attention", formula)
 
 
-def padded():
-    width = max(len(row["input_ids"]) for row in ROWS)
+def padded(rows=ROWS):
+    width = max(len(row["input_ids"]) for row in rows)
     filled = {
-        key: torch.tensor([row[key] + [value] * (width - len(row[key])) for row in ROWS])
+        key: torch.tensor([row[key] + [value] * (width - len(row[key])) for row in rows])
         for key, value in (("input_ids", 0), ("labels", -100))
     }
-    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in ROWS])
-    after = torch.cat([filled["labels"][:, 1:], torch.full((len(ROWS), 1), -100)], dim=1)
+    mask = torch.tensor([[1] * len(row["input_ids"]) + [0] * (width - len(row["input_ids"])) for row in rows])
+    after = torch.cat([filled["labels"][:, 1:], torch.full((len(rows), 1), -100)], dim=1)
     return {"input_ids": filled["input_ids"], "attention_mask": mask}, after
 
 
-def packed_for(model):
-    packed = pack_task(ROWS)
+def packed_for(model, rows=ROWS):
+    packed = pack_task(rows)
+    packed = {name: packed[name].to(model.device) for name in packed if name != "saved"}
     mask = block_mask(model, packed["segments"], packed["prefixes"], packed["position_ids"])
-    return {"attention_mask": mask, **{key: packed[key] for key in ("input_ids", "position_ids")}}, packed[
-        "shift_labels"
-    ]
+    inputs = {"attention_mask": mask, **{key: packed[key] for key in ("input_ids", "position_ids")}}
+    return inputs, packed["shift_labels"]
 
 
 def step(model, inputs, labels):
@@ -66,15 +73,16 @@ def step(model, inputs, labels):
     return loss.item(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def assert_same(found, expected):
+def assert_same(found, expected, to=1e-5):
     (loss, gradients), (plain_loss, plain) = found, expected
-    assert loss == pytest.approx(plain_loss, abs=1e-5)
+    assert loss == pytest.approx(plain_loss, abs=to)
     assert gradients.keys() == plain.keys()
     largest = max(gradient.abs().max().item() for gradient in plain.values())
     for name in plain:
-        torch.testing.assert_close(gradients[name], plain[name], atol=1e-5 * max(largest, 1.0), rtol=1e-5)
+        torch.testing.assert_close(gradients[name], plain[name], atol=to * max(largest, 1.0), rtol=to)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("attention", ["eager", "sdpa", "flex_attention"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_rows_past_any_window_have_the_gradient_of_padded_ones(
@@ -97,16 +105,36 @@ def test_without_its_window_the_gradient_would_be_another(make_model, monkeypatc
         assert_same(step(model, *packed_for(model)), expected)
 
 
+LONG_FAMILIES = {
+    "llama": {},
+    "gemma2": {"sliding_window": 150, "attn_logit_softcapping": 2.0},
+    "gemma3_text": {"sliding_window": 150, "layer_types": ["sliding_attention", "full_attention"] * 2},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
-def test_compiled_flex_attention_gives_the_states_of_padded_rows(make_model):
-    model = make_model(family="gemma3_text", initializer_range=0.1, **FAMILIES["gemma3_text"]).eval()
-    with torch.no_grad():
-        inputs, labels = padded()
-        expected = model(**inputs).logits[labels != -100]
-        model.set_attn_implementation("flex_attention")
-        inputs, labels = packed_for(model)
-        torch.testing.assert_close(model(**inputs, use_cache=False).logits[labels != -100].sum(0), expected.sum(0))
+@pytest.mark.parametrize("family", LONG_FAMILIES)
+def test_compiled_flex_attention_gives_the_loss_of_padded_rows(family, make_model):
+    model = make_model(family=family, initializer_range=0.1, **LONG_FAMILIES[family])
+
+    def loss_of(inputs, labels):
+        with torch.no_grad():
+            return cross_entropy(model(**inputs, use_cache=False).logits.flatten(0, 1), labels.flatten()).item()
+
+    expected = loss_of(*padded(LONG))
+    model.set_attn_implementation("flex_attention")
+    assert loss_of(*packed_for(model, LONG)) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("family", LONG_FAMILIES)
+def test_flex_attention_on_a_gpu_has_the_gradient_of_padded_rows(family, make_model):
+    model = make_model(family=family, initializer_range=0.1, head_dim=16, **LONG_FAMILIES[family]).cuda()
+    inputs, labels = padded(LONG)
+    expected = step(model, {name: tensor.cuda() for name, tensor in inputs.items()}, labels.cuda())
+    model.set_attn_implementation("flex_attention")
+    assert_same(step(model, *packed_for(model, LONG)), expected, to=1e-4)
 
 
 def of_each_alone(query, key, value, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k,
