@@ -86,6 +86,8 @@ def test_blocks_that_nobody_sees_are_left_out_and_those_seen_whole_need_no_rule(
     assert mask.kv_num_blocks.tolist() == [[[1, 1, 1, 1]]]  # the diagonal
     assert mask.full_kv_num_blocks.tolist() == [[[0, 1, 0, 1]]]
     assert mask.full_kv_indices[0, 0, [1, 3], 0].tolist() == [0, 2]
+    short = sparse_mask(segments[:, :200], segments[:, :200], torch.arange(200)[None])
+    assert short.full_kv_num_blocks.tolist() == [[[0, 0]]]  # the last block has places past the end
 
 
 def test_nothing_of_n_by_n_is_made_for_flex_attention_and_no_gpu_is_waited_for():

@@ -118,6 +118,8 @@ def test_a_prefix_is_in_each_sequence_that_has_rows_of_its_group():
     two = pack_task(of_length(500, 500, 500, 500, start=range(50)), 576)
     assert two["input_ids"].shape == (2, 950)
     assert two["copies"][:, :50].tolist() == [[2] * 50] * 2
+    # A third row of 340 tokens of its own would fit beside two, but not behind their prefix.
+    assert pack_task(of_length(*[440] * 4, start=range(100)), 576)["input_ids"].shape == (2, 780)
 
 
 def test_sentences_behind_a_prompt_are_read_back_from_several_sequences(monkeypatch):
