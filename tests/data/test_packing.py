@@ -118,8 +118,12 @@ def test_a_prefix_is_in_each_sequence_that_has_rows_of_its_group():
     two = pack_task(of_length(500, 500, 500, 500, start=range(50)), 576)
     assert two["input_ids"].shape == (2, 950)
     assert two["copies"][:, :50].tolist() == [[2] * 50] * 2
-    # A third row of 340 tokens of its own would fit beside two, but not behind their prefix.
-    assert pack_task(of_length(*[440] * 4, start=range(100)), 576)["input_ids"].shape == (2, 780)
+
+
+def test_a_prefix_counts_where_a_group_begins_in_a_sequence():
+    rows = [row([1, 2, 3, 4, 5, 6, 7], 1), row([2, 2, 2, 4, 5, 6], 1), row([2, 2, 2, 7, 8], 1)]
+    # Beside seven tokens there is room for the three of the second row's own, not for its prefix too.
+    assert [packing._length(own) for own in packing._cut(prefix_groups(rows), 10)] == [7, 8]
 
 
 def test_sentences_behind_a_prompt_are_read_back_from_several_sequences(monkeypatch):
