@@ -118,7 +118,7 @@ def test_what_a_model_remembers_of_the_longest_text_is_as_before(trainer, make_m
     model = make_model(
         max_position_embeddings=16, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
     )
-    made = trainer([40, 30, 8, 9], [(3, 4)] * 4, model, align_batch_size=2, max_steps=1)
+    made = trainer([40, 30, 8, 9], [(30, 40)] * 4, model, align_batch_size=2, max_steps=1)
     made.create_optimizer()
     before = {name: {key: repr(value) for key, value in vars(module).items()} for name, module in model.named_modules()}
     own = {key: repr(value) for key, value in vars(made).items() if not isinstance(value, torch.nn.Module)}

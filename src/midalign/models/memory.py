@@ -28,6 +28,7 @@ class Load(NamedTuple):
     learned: int  # of those of the task half, such as are trained
     pairs: int
     packed: bool  # the task half: its head is given what is trained alone, on a CPU too
+    masks: int = 0  # entries of the matrices that say what a token sees, of both
 
 
 def estimate(config, model, training, load, engine="single", processes=1, device="cuda", diagnosed=False):
@@ -88,7 +89,7 @@ def estimate(config, model, training, load, engine="single", processes=1, device
     parts = {
         "weights": (total - trained) * stored + not_quantised + trained * own,
         "gradients and optimizer": most + apart + trained * state,
-        "activations": activations,
+        "activations": activations + load.masks * _bytes(model.dtype),
         "16-bit copies": copies + (2 * head if copied else 0),
         "LM head": of_head,
     }
@@ -116,10 +117,12 @@ def _head(load, text, training, device):
 
 def _kept(tokens, layers, text, model, training):
     """Bytes of a half that are kept for its backward pass, and beside them in it.   layers: of `_kept_by`, each."""
+    narrow, wide = _widths(model, training)
+    at_work = tokens * 2 * (text.hidden_size + text.intermediate_size) * narrow  # gradients inside of a layer
     if not training.activation_checkpointing:
-        return tokens * sum(layers), 0
-    _, wide = _widths(model, training)
-    return tokens * len(layers) * text.hidden_size * wide, tokens * max(layers)  # one layer at a time is computed again
+        return tokens * sum(layers), at_work
+    # One layer at a time is computed again.
+    return tokens * len(layers) * text.hidden_size * wide, tokens * max(layers) + at_work
 
 
 def _kept_by(layer, text, model, training):

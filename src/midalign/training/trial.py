@@ -12,7 +12,9 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 
+from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import collate_halves
+from midalign.data.capability import FLEX
 from midalign.models.memory import GIB, Load, state_bytes
 from midalign.models.room import peak_bytes, within_free_memory
 from midalign.training.engines import engine_around, start_from_zero_gradients
@@ -80,7 +82,8 @@ class TriedAtStart:
                 torch.cuda.synchronize(self.args.device)
             seconds = time.perf_counter() - started
             del room
-        return Tried(load_of(batches), seconds)
+        dense = decoder_of(self.model).config._attn_implementation != FLEX
+        return Tried(load_of(batches, dense), seconds)
 
     def _take(self, model, batch):
         """Forward and backward of a micro-batch, as a run takes it; DDP hears nothing of it."""
@@ -140,8 +143,13 @@ class TriedAtStart:
         return sum(chunk["input_ids"].numel() for chunk in self._collate_pairs(pairs)["chunks"])
 
 
-def load_of(batches):
-    """What micro-batches of `collate_halves` need memory for: Load."""
+def load_of(batches, dense=True):
+    """What micro-batches of `collate_halves` need memory for: Load.   dense: whether masks are matrices."""
+
+    def entries(batch):
+        sequences, tokens = batch["input_ids"].shape
+        return sequences * tokens**2 if dense and "segments" in batch else 0
+
     passes = [part for batch in batches for part in (*batch.get("parts", ()), batch) if "input_ids" in part]
     chunks = [chunk for batch in batches if "pairs" in batch for chunk in batch["pairs"]["chunks"]]
     return Load(
@@ -149,6 +157,7 @@ def load_of(batches):
         max(((shifted_labels(part) != -100).sum().item() for part in passes), default=0),
         max((chunk["input_ids"].numel() for chunk in chunks), default=0),
         all("labelled" in part for part in passes),
+        sum(max(map(entries, half), default=0) for half in (passes, chunks)),
     )
 
 
