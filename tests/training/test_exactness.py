@@ -55,6 +55,13 @@ def test_float32_weights_under_autocast_are_judged_as_bfloat16(make_model):
         check(model)
 
 
+def test_a_run_in_bf16_is_judged_as_that_though_its_autocast_is_inside_of_the_model(recipe, monkeypatch):
+    allowed, original = [], exactness._tolerance
+    monkeypatch.setattr(exactness, "_tolerance", lambda *given: allowed.append(original(*given)) or allowed[-1])
+    run([str(recipe()), "--bf16", "true", "--max_steps", "1", "--score_rows", "1"], show=False)
+    assert allowed == [pytest.approx(2**-3.5)]
+
+
 def test_an_early_exit_at_another_layer_is_an_error_in_one_sentence(make_model, monkeypatch):
     def wrong(model, input_ids, attention_mask, layer, position_ids=None):
         return hidden.middle_states(model, input_ids, attention_mask, layer - 1, position_ids)

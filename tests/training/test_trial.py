@@ -49,7 +49,20 @@ CASES = {
     "alternate": ["--align_schedule", "alternate", "--activation_checkpointing", "true"],
     "align_only": ["--align_schedule", "align_only"],
     "sft": ["--align_schedule", "sft", "--share_prefix", "false"],
-    "mixed": ["--task", "slots", "translation", "--task_languages", "en-US", "en-de", "--task_weights", "1", "2"],
+    "mixed": [
+        "--task",
+        "slots",
+        "translation",
+        "--task_languages",
+        "en-US",
+        "en-de",
+        "--task_weights",
+        "1",
+        "2",
+        "--score_languages",
+        "en-US",
+        "en-de",
+    ],
 }
 
 

@@ -25,17 +25,19 @@ class ExactAtStart:
         if self.args.align_schedule == "sft":
             return
         pad, packed = (self._collate_pairs.keywords[key] for key in ("pad_token_id", "packed"))
+        # accelerate puts autocast into the model's own forward pass, where it cannot be seen from outside.
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.accelerator.mixed_precision)
         with self.compute_loss_context_manager():
-            require_exact(self.model, self.pairs, self.align_layer, pad, packed)
+            require_exact(self.model, self.pairs, self.align_layer, pad, packed, half)
 
 
 @torch.no_grad()
-def require_exact(model, pairs, layer, pad_token_id, packed):
+def require_exact(model, pairs, layer, pad_token_id, packed, half=None):
     """Refuse to train where the early exit, or packed sentences, give other states than `output_hidden_states`.
 
     model: bare, on its engine; each process asks the same of it.   pairs: as in training, the longest one is taken.
     layer: a number, or a list of them.
-    packed: whether they are packed in training.
+    packed: whether they are packed in training.   half: the dtype that the model computes in by itself, if any.
     States differ when the mean over a sentence's tokens of |difference| / |state| passes `_tolerance`. Parameters,
     buffers, gradients, the random state and each module's mode stay as they are. Raises InputError.
     """
@@ -49,7 +51,7 @@ def require_exact(model, pairs, layer, pad_token_id, packed):
             logits_to_keep=padded["input_ids"].new_empty(0),  # the head is not asked for
         ).hidden_states
         plain = [every[number] for number in layers_of(layer)]
-        name, allowed = type(decoder_of(model)).__name__, _tolerance(model, plain[0])
+        name, allowed = type(decoder_of(model)).__name__, _tolerance(model, plain[0], half)
         try:
             states = states_of(model, padded, layer)
         except ValueError as error:
@@ -95,14 +97,14 @@ def _distance(states, plain, mask):
     return (difference.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1)).max().item()
 
 
-def _tolerance(model, states):
+def _tolerance(model, states, half=None):
     """Half of the digits of the coarsest dtype that takes part: 3e-4 in float32, 0.03 in float16, 0.09 in bfloat16.
 
     As bfloat16 counts what rounds coarsely inside of products (quantised weights, TF32), and a choice of experts: there
     a rounding can choose another one.
     """
     parameters, device = list(model.parameters()), states.device.type
-    dtypes = {states.dtype, *(p.dtype for p in parameters if p.is_floating_point())}
+    dtypes = {half or states.dtype, *(p.dtype for p in parameters if p.is_floating_point())}
     if torch.is_autocast_enabled(device):
         dtypes.add(torch.get_autocast_dtype(device))
     experts = any("expert" in name or "router" in name for name, _ in model.named_modules())
