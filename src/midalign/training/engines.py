@@ -1,11 +1,39 @@
 """What differs between one process, DDP, DeepSpeed and FSDP2."""
 
+import logging
+import os
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import distributed
 from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
+
+logger = logging.getLogger("midalign")
+
+STALE = 10  # minutes: DeepSpeed's builds take two or three
+
+
+def tell_of_stale_locks():
+    """Name the locks of builds that were killed: DeepSpeed compiles where it is first used, and then waits.
+
+    To be called before DeepSpeed is, so before a recipe is read.
+    """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true" or os.environ.get("RANK", "0") != "0":
+        return
+    from torch.utils.cpp_extension import get_default_build_root  # here: it imports a compiler's tools
+
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    for lock in (*root.glob("*/lock"), *root.glob("*/*/lock")):
+        minutes = (time.time() - lock.stat().st_mtime) / 60
+        if minutes > STALE:
+            logger.warning(
+                "%s is %d minutes old, so of a build that was killed: DeepSpeed waits until it is gone; delete it.",
+                lock,
+                minutes,
+            )
 
 
 def engine_around(model):

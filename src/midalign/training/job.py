@@ -25,7 +25,7 @@ from midalign.recipe import read_recipe
 from midalign.texts import place_of
 from midalign.training.baseline import keep_scores, kept_scores, read_baseline, require_comparable, run_key
 from midalign.training.checkpoints import checkpoint_of, newest_whole, require_room, require_same, sealed_day
-from midalign.training.engines import engine_around
+from midalign.training.engines import engine_around, tell_of_stale_locks
 from midalign.training.folder import go_on, held, taken, writing
 from midalign.training.guards import fitting
 from midalign.training.optimizer import check_optimizer
@@ -66,6 +66,7 @@ def run(argv, show=True):
 
     argv: as `read_recipe` takes it.   show: print the scores as a table.   Raises MidalignError.
     """
+    tell_of_stale_locks()
     recipe = data, training, _ = read_recipe(argv)
     check_optimizer(training)
     compared = read_baseline(argv, data, training)
