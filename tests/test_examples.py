@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import Dataset
+from pairs_help import tokenised
 from peft import LoraConfig, get_peft_model
 
 from midalign.config import MidAlignConfig
-from midalign.data.checks import Sieve
-from midalign.data.tokens import example_columns, pair_rows, sentence_ids
+from midalign.data.tokens import example_columns
 from midalign.training.trainer import MidAlignTrainer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -53,7 +53,7 @@ def test_the_loop_that_one_can_read_has_the_trainers_losses_and_weights(lora, lo
         torch.manual_seed(1)
         return get_peft_model(own, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
 
-    pairs = pair_rows(PAIRS, None, lambda texts: sentence_ids(tokenizer, texts), Sieve())
+    pairs = tokenised(PAIRS, tokenizer)
     args = MidAlignConfig(
         output_dir=str(tmp_path),
         max_steps=STEPS,

@@ -58,7 +58,7 @@ def test_any_file_of_pairs_is_read_or_refused_in_one_sentence(tmp_path, content)
     except InputError as error:
         assert str(error) and "\n" not in str(error)
     else:
-        assert pairs == []
+        assert not len(pairs)
 
 
 @SHARED_FOLDER

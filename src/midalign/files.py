@@ -4,6 +4,7 @@ Files are read line by line and within limits, so that neither a small gzip nor 
 """
 
 import gzip
+import hashlib
 import json
 import os
 import stat
@@ -36,8 +37,8 @@ def records(path):
 
 
 @contextmanager
-def opened(path):
-    """A file as a stream of bytes, unpacked where it ends in .gz.
+def opened(path, unpack=True):
+    """A file as a stream of bytes, unpacked where it ends in .gz unless told not to.
 
     Raises InputError where it is no regular file (a pipe can be read once only), cannot be read, or turns out to be
     damaged while it is.
@@ -47,7 +48,7 @@ def opened(path):
         if not stat.S_ISREG(os.stat(path).st_mode):
             kind = "is a folder" if Path(path).is_dir() else "is a pipe or a device"
             raise InputError(f"{name} {kind}; write what it holds to a file and name that.")
-        with gzip.open(path) if Path(path).suffix == ".gz" else open(path, "rb") as file:
+        with gzip.open(path) if unpack and Path(path).suffix == ".gz" else open(path, "rb") as file:
             yield file
     except InputError:
         raise
@@ -64,6 +65,14 @@ def whole(path, most):
     if len(content) > most:
         raise _too_large(path, most)
     return content
+
+
+def sha256_of(path):
+    """Of a file as it lies on the disk, hex. Raises InputError as `opened` does, and for one too large to be read."""
+    with opened(path, unpack=False) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST_FILE:
+            raise _too_large(path, LARGEST_FILE)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _too_large(path, most):
@@ -105,9 +114,10 @@ def _decoded(line):
 
 
 def _objects(path):
+    name = place_of(path)
     for number, text, problem in lines(path):
         if problem or text.strip(BLANKS):
-            yield f"{place_of(path)} line {number}", *((None, problem) if problem else _parsed(text))
+            yield f"{name} line {number}", *((None, problem) if problem else _parsed(text))
 
 
 def parsed(text):

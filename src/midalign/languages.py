@@ -5,6 +5,7 @@ this is not the usual one: de, de-DE and deu are "de", zh, zh-CN and zh-Hans are
 A region alone makes no other language: pt-BR is "pt".
 """
 
+import functools
 import re
 
 TAG = re.compile(
@@ -77,6 +78,7 @@ SCRIPT_OF_REGION = {
 }
 
 
+@functools.lru_cache(maxsize=1024)  # files of millions of pairs have a few tags
 def language_of(tag):
     """The language that a tag such as `de`, `pt-BR` or `zh-Hant-TW` names, as above; None where it names none."""
     parts = TAG.fullmatch(tag)

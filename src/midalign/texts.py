@@ -1,5 +1,6 @@
 """What two texts have in common when they say the same, and how text of others is shown."""
 
+import functools
 import re
 import unicodedata
 from html import escape
@@ -22,11 +23,13 @@ SAME_LETTER = str.maketrans(
         **{"\u0d7e": "\u0d33\u0d4d", "\u0d7f": "\u0d15\u0d4d", "\u09ce": "\u09a4\u09cd", "\u0131": "i"},
     }
 )
+OTHER_LETTER, DOTTED_I = re.compile(f"[\u0307{''.join(map(chr, SAME_LETTER))}]"), re.compile("i\u0307+")
 SECRETS = (
     (re.compile(r"(\w:/{1,2})[^/\s@]+@"), r"\1***@"),  # who one is, in an address, also in one that became a path
     (re.compile(r"([?&][\w-]*(?:token|key|secret|password|signature)=)[^&\s]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "hf_***"),
 )
+ASCII_GONE = bytes([*range(0x21), 0x7F])  # white space and control characters
 NO_TEXT = re.compile("[\0\ud800-\udfff]")  # a NUL, and half a surrogate pair
 MARKS = re.compile(r"([\\`*\[\]|])")
 
@@ -41,6 +44,7 @@ def spelled(text):
     return unicodedata.normalize("NFC", squeeze(text))
 
 
+@functools.lru_cache(maxsize=64)  # a row is asked for the same texts several times
 def comparable(text):
     """Equal for texts that are one sentence to a reader. For comparison alone: neither trained on nor shown.
 
@@ -50,10 +54,14 @@ def comparable(text):
     dot are one: "I" may be the big form of either, and only the language would tell. Empty for a text in which there is
     nothing to read.
     """
+    if text.isascii():  # what follows, in a tenth of the time
+        return text.encode().translate(None, ASCII_GONE).lower().decode()
     text = unicodedata.normalize("NFKC", text)
     text = INVISIBLE.sub("", "".join(text.split())).casefold()
-    text = unicodedata.normalize("NFKC", text).translate(SAME_LETTER)
-    return unicodedata.normalize("NFKC", re.sub("i\u0307+", "i", text))
+    text = unicodedata.normalize("NFKC", text)
+    if OTHER_LETTER.search(text):  # which costs less than to translate
+        text = DOTTED_I.sub("i", text.translate(SAME_LETTER))
+    return unicodedata.normalize("NFKC", text)
 
 
 def quoted(text, most=60):

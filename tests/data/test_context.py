@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pairs_help import as_pairs
 from test_templates import DAY, TEMPLATES, make_tokenizer
 
 from midalign.data.batches import collate_pairs
 from midalign.data.checks import Sieve
 from midalign.data.context import PROBE, frame_of, prompt_columns
 from midalign.data.packing import pack_behind_prefix, unpack
-from midalign.data.streams import pair_stream
+from midalign.data.pair_rows import pair_rows
 from midalign.data.templates import fit
 from midalign.data.tokens import prompt_ids, sentence_ids
 from midalign.errors import InputError
@@ -157,7 +158,7 @@ def test_pairs_that_have_no_place_in_a_prompt_are_left_out_with_the_reason(token
 
     pairs = [pair("guten Tag"), pair("<|im_end|> oh"), pair("ja"), pair("lang " * 9)]
     sieve = Sieve("skip")
-    rows = pair_stream(pairs, tokenizer, 50, sieve, context=(Loud(), False))
+    rows = pair_rows(as_pairs(pairs), tokenizer, 50, sieve, context=(Loud(), False))
     assert [row["place"] for row in rows] == ["guten Tag"]
     assert sieve.left_out == [
         "<|im_end|> oh has a control token in '<|im_end|> oh', so its place in a prompt cannot be told; delete it",
@@ -167,7 +168,7 @@ def test_pairs_that_have_no_place_in_a_prompt_are_left_out_with_the_reason(token
 
 
 def test_a_pair_in_a_prompt_keeps_its_sentences_alone_too(tokenizer):
-    (row,) = pair_stream([pair("Tag", "day")], tokenizer, None, Sieve(), context=(Intents(), False))
+    (row,) = pair_rows(as_pairs([pair("Tag", "day")]), tokenizer, None, Sieve(), context=(Intents(), False))
     assert row["plain"] == {
         "source": sentence_ids(tokenizer, ["Tag"])[0],
         "target": sentence_ids(tokenizer, ["day"])[0],
@@ -176,12 +177,14 @@ def test_a_pair_in_a_prompt_keeps_its_sentences_alone_too(tokenizer):
         start = row[f"{side}_start"]
         assert tokenizer.decode(row[side][start:]) == text
         assert tokenizer.decode(row[side][:start]).endswith("<|im_start|>user\n")
-    (plain,) = pair_stream([pair("Tag", "day")], tokenizer, None, Sieve())
+    (plain,) = pair_rows(as_pairs([pair("Tag", "day")]), tokenizer, None, Sieve())
     assert plain == {key: row[key] for key in plain} | row["plain"]
 
 
 def test_each_side_stands_in_the_prompt_of_its_language(tokenizer):
-    (row,) = pair_stream([pair("Anna", "Anna B")], tokenizer, None, Sieve(), context=(find_task("entities"), False))
+    (row,) = pair_rows(
+        as_pairs([pair("Anna", "Anna B")]), tokenizer, None, Sieve(), context=(find_task("entities"), False)
+    )
     german, english = (tokenizer.decode(row[side]) for side in ("source", "target"))
     assert "Finde die Namen" in german and german.endswith("Anna")
     assert "Find the names" in english and english.endswith("Anna B")

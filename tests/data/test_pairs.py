@@ -1,7 +1,6 @@
 """Translation pairs in the forms that people have them."""
 
 import csv
-import functools
 import gzip
 import io
 import json
@@ -10,11 +9,12 @@ import datasets
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pairs_help import tokenised
 
 import run_midalign
 from midalign.data.checks import Sieve
+from midalign.data.given import as_rows
 from midalign.data.pairs import hold_out, of_languages, pairs_of, read_pairs
-from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
 from midalign.texts import comparable
 from midalign.training.record import data_record
@@ -138,9 +138,9 @@ def expected(tokenizer):
 
 def batches(pairs, tokenizer):
     """What a run makes of pairs: the rows without their places, and the hash in its record."""
-    rows = pair_rows(pairs, None, functools.partial(sentence_ids, tokenizer), Sieve())
+    rows = tokenised(pairs, tokenizer)
     task = datasets.Dataset.from_list([{"input_ids": [1], "labels": [1]}])
-    return [{**row, "place": ""} for row in rows], data_record(task, rows)["pairs_sha256"]
+    return [{**row, "place": ""} for row in rows], data_record(task, as_rows(rows))["pairs_sha256"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -165,7 +165,7 @@ def test_a_hub_data_set_gives_the_same_batches_and_is_read_at_its_revision(recor
     assert asked == [(("Helsinki-NLP/opus-100", "de-en"), {"revision": "abc", "split": "train"})]
     read_pairs(["owner/pairs"], revision="abc")
     assert asked[1][0] == ("owner/pairs", None)
-    assert pairs[3]["place"] == "Helsinki-NLP/opus-100:de-en, split train, row 3,"
+    assert list(pairs)[3]["place"] == "Helsinki-NLP/opus-100:de-en, split train, row 3,"
 
 
 def test_of_many_sides_those_that_are_named_make_pairs_with_the_pivot(write):
@@ -196,7 +196,7 @@ def test_places_name_the_line_where_a_pair_begins(write):
     folder = write({"x.csv": b'de,en\n"ja\nja",yes\n\nnein,no\n', "c.de": b"\nja ja\n", "c.en": b"\nyes, yes\n"})
     places = [pair["place"].removeprefix(f"{folder}/") for pair in read_pairs([str(folder)])]
     assert places == ["c.de and c.en line 2", "x.csv line 2", "x.csv line 5"]
-    assert read_pairs([str(folder)])[1]["source"] == "ja\nja"
+    assert list(read_pairs([str(folder)]))[1]["source"] == "ja\nja"
 
 
 @pytest.mark.parametrize(

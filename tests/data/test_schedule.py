@@ -148,7 +148,7 @@ def test_pairs_of_one_sentence_follow_each_other_and_all_pairs_of_a_pass_are_the
 
 def test_a_pair_drawn_again_stands_with_a_later_turn_of_its_sentence():
     # Pairs 0 and 3 translate sentence 7, pair 1 translates sentence 8; pair 3 is drawn three times.
-    assert together(np.array([3, 1, 3, 0, 3]), {0: 7, 1: 8, 3: 7}).tolist() == [3, 0, 1, 3, 3]
+    assert together(np.array([3, 1, 3, 0, 3]), [7, 8, 9, 7]).tolist() == [3, 0, 1, 3, 3]
 
 
 def test_pair_halves_end_at_an_optimizer_step_whatever_the_epoch():

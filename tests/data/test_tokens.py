@@ -1,17 +1,16 @@
 """Token ids of chats and sentences."""
 
 import copy
-from functools import partial
 
 import pytest
 from datasets import Dataset
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pairs_help import tokenised
 from tokenizers.processors import TemplateProcessing
 from trl import SFTConfig, SFTTrainer
 
-from midalign.data.checks import Sieve
-from midalign.data.tokens import example_ids, pair_rows, prompt_ids, sentence_ids
+from midalign.data.tokens import example_ids, prompt_ids, sentence_ids
 from midalign.errors import InputError
 
 EXAMPLE = {
@@ -84,7 +83,7 @@ def test_equal_texts_share_a_number_across_pairs_and_sides(tokenizer):
         {"source": "ja", "target": "yes", "source_lang": "de", "place": "1"},
         {"source": "jo", "target": "yes", "source_lang": "sv", "place": "2"},
     ]
-    first, second = pair_rows(pairs, None, partial(sentence_ids, tokenizer), Sieve())
+    first, second = tokenised(pairs, tokenizer)
     assert first["target_text"] == second["target_text"] != first["source_text"] != second["source_text"]
 
 

@@ -6,14 +6,16 @@ import shutil
 import pytest
 import torch
 from datasets import Dataset
+from pairs_help import as_pairs
 
 import run_midalign
 from midalign.alignment.losses import alignment_loss
 from midalign.config import MidAlignConfig
 from midalign.data.batches import collate_pairs
 from midalign.data.checks import Sieve
+from midalign.data.given import as_rows
 from midalign.data.packing import pack_behind_prefix
-from midalign.data.streams import pair_stream
+from midalign.data.pair_rows import pair_rows
 from midalign.data.tokens import prompt_ids
 from midalign.errors import InputError
 from midalign.tasks.intents import Intents
@@ -42,7 +44,7 @@ def rows_of(tokenizer, whole=False):
         {"source": source, "target": target, "source_lang": "de", "target_lang": "en", "place": source}
         for source, target in TEXTS
     ]
-    return pair_stream(pairs, tokenizer, None, Sieve(), context=(Intents(), whole))
+    return pair_rows(as_pairs(pairs), tokenizer, None, Sieve(), context=(Intents(), whole)).to_list()
 
 
 def states_in_prompt(model, tokenizer, text):
@@ -101,10 +103,10 @@ def test_the_look_at_the_start_packs_prompts_as_training_does(model, tokenizer, 
         packs[-1]["position_ids"] += 1 + packs[-1]["segments"]  # every sentence somewhere else
         return packs[-1]
 
-    require_exact(model, rows_of(tokenizer), LAYER, 0, packed=True)
+    require_exact(model, as_rows(rows_of(tokenizer)), LAYER, 0, packed=True)
     monkeypatch.setattr(exactness, "pack_behind_prefix", wrong)
     with pytest.raises(InputError, match="packed sentences get other states"):
-        require_exact(model, rows_of(tokenizer), LAYER, 0, packed=True)
+        require_exact(model, as_rows(rows_of(tokenizer)), LAYER, 0, packed=True)
     assert len(packs) == 1
 
 

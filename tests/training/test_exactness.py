@@ -9,12 +9,15 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from midalign.alignment import hidden
+from midalign.data.given import as_rows
 from midalign.errors import InputError
 from midalign.training import exactness, forward
 from midalign.training.exactness import require_exact
 from midalign.training.job import run
 
-PAIRS = [{"source": [5, 6, 7], "target": [8, 9]}, {"source": [5, 6, 7, 8, 9, 10, 11], "target": [12, 13, 14, 15, 16]}]
+PAIRS = as_rows(
+    [{"source": [5, 6, 7], "target": [8, 9]}, {"source": [5, 6, 7, 8, 9, 10, 11], "target": [12, 13, 14, 15, 16]}]
+)
 check = partial(require_exact, pairs=PAIRS, layer=2, pad_token_id=0, packed=True)
 
 
@@ -23,7 +26,7 @@ def test_the_sentences_are_the_longest_pair_and_halves_that_share_a_packed_seque
     assert sentences == [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14, 15, 16], [5, 6, 7, 8], [9, 10, 11]]
     packed = exactness.pack_sentences(sentences)
     assert packed["segments"].tolist() == [[0] * 7, [1] * 5 + [4] * 2, [2] * 4 + [3] * 3]
-    assert exactness._sentences([{"source": [5], "target": [6]}]) == [[5], [6], [5]]
+    assert exactness._sentences(as_rows([{"source": [5], "target": [6]}])) == [[5], [6], [5]]
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "mistral"])

@@ -7,6 +7,7 @@ import datasets
 import pytest
 import torch
 from datasets import Dataset
+from pairs_help import tokenised
 from peft import LoraConfig, PeftModel, PromptTuningConfig
 from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig
@@ -15,7 +16,7 @@ import midalign
 from midalign.data import templates
 from midalign.data.checks import Sieve
 from midalign.data.given import task_stream
-from midalign.data.tokens import example_columns, pair_rows, sentence_ids
+from midalign.data.tokens import example_columns
 from midalign.errors import InputError
 
 ROWS = [
@@ -92,7 +93,7 @@ def test_own_rows_and_pairs_train_as_the_same_tokens_do(make, tokenizer):
     rows = Dataset.from_dict(example_columns(tokenizer, ROWS))
     turned = [{"source": p["target"], "target": p["source"], "source_lang": "tr"} for p in PAIRS[6:]]
     texts = [{**pair, "place": "x"} for pair in PAIRS[:6] + turned]
-    pairs = pair_rows(texts, None, lambda texts: sentence_ids(tokenizer, texts), Sieve())
+    pairs = tokenised(texts, tokenizer)
     tokens = make(train_dataset=rows, pairs=pairs)
     tokens.train()
     assert same(weights(trainer), weights(tokens))

@@ -1,12 +1,12 @@
 """What may stand beside the plain pair half: several layers, an anchor, groups of translations, an end."""
 
-import functools
 import json
 
 import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from pairs_help import tokenised
 from peft import AutoPeftModelForCausalLM, LoraConfig
 from safetensors.torch import load_file
 
@@ -14,8 +14,6 @@ import run_midalign
 from midalign.alignment import losses
 from midalign.config import MidAlignConfig
 from midalign.data.batches import collate_pairs
-from midalign.data.checks import Sieve
-from midalign.data.tokens import pair_rows, sentence_ids
 from midalign.errors import InputError
 from midalign.models.runs import find_run, load_run
 from midalign.training.pair_half import require_base
@@ -37,7 +35,7 @@ def pairs(tokenizer):
         for i in range(6)
         for language in ("de", "tr", "sw")
     ]
-    return pair_rows(texts, None, functools.partial(sentence_ids, tokenizer), Sieve())
+    return tokenised(texts, tokenizer)
 
 
 class Kept(MidAlignTrainer):

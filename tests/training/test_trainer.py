@@ -10,6 +10,7 @@ import torch
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairs_help import tokenised
 from peft import LoraConfig
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.utils import _ChunkedLogProbFunction
@@ -18,9 +19,8 @@ from midalign.alignment.hidden import decoder_of
 from midalign.config import MidAlignConfig
 from midalign.data import packing
 from midalign.data.batches import collate_pairs
-from midalign.data.checks import Sieve
 from midalign.data.packing import pack_task
-from midalign.data.tokens import example_columns, pair_rows, sentence_ids
+from midalign.data.tokens import example_columns
 from midalign.errors import InputError
 from midalign.training import forward
 from midalign.training.experts import balance_loss, routers_of
@@ -64,7 +64,7 @@ def pairs(tokenizer):
         }
         for i in range(40)
     ]
-    return pair_rows(texts, None, functools.partial(sentence_ids, tokenizer), Sieve())
+    return tokenised(texts, tokenizer)
 
 
 def train(cls, model, args, rows, tokenizer, lora=False, **kwargs):

@@ -195,20 +195,20 @@ def _pairs(sources, languages, pivot, revision, most, every):
     """(what `sides.choose` gives, how many pairs cannot be used). Raises InputError."""
     from midalign.analysis.sides import choose
     from midalign.data.checks import Sieve
-    from midalign.data.pairs import read_pairs
+    from midalign.data.pairs import of_languages, read_pairs, spoken
 
     sieve = Sieve("skip")
     found = read_pairs(sources, sieve, pivot, revision)
-    if not found:
+    if not len(found):
         sieve.fail("--pairs has no pair; name files or a folder with some.")
     if languages:
         wanted = set(map(_language, _split(languages))) - {pivot}
         if not wanted:
             raise InputError(f"--language names {pivot} alone, which is the pivot; name others, or another --pivot.")
-        known = {pair["source_lang"] for pair in found}
-        if missing := ", ".join(sorted(wanted - known)):
-            sieve.fail(f"--pairs has no pairs of {missing}, only of {', '.join(sorted(known))}.")
-        found = [pair for pair in found if pair["source_lang"] in wanted]
+        known = spoken(found)
+        if missing := ", ".join(sorted(wanted.difference(known))):
+            sieve.fail(f"--pairs has no pairs of {missing}, only of {', '.join(known)}.")
+        found = of_languages(found, wanted)
     if sieve.left_out:
         logger.warning("%s pair(s) left out: %s.", f"{len(sieve.left_out):,}", sieve.left_out[0])
     return choose(found, most, every), len(sieve.left_out)

@@ -19,8 +19,12 @@ class Halves(Dataset):
         return len(self.task_rows)
 
     def __getitems__(self, micro_batch):
-        task = [self.task_rows[i] for i in micro_batch.task]
-        return task, [self.pairs[i] for i in micro_batch.pairs]
+        return rows_at(self.task_rows, micro_batch.task), rows_at(self.pairs, micro_batch.pairs)
+
+
+def rows_at(rows, places):
+    """Some rows of a Dataset, as dicts; a list of them."""
+    return rows.__getitems__(places) if places else []
 
 
 def collate_halves(halves, collate_task, collate_pairs, task_tokens=None):

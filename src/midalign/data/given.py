@@ -4,11 +4,12 @@ from collections.abc import Mapping
 
 from datasets import Dataset
 
-from midalign.data.pairs import hold_out, pairs_of
-from midalign.data.streams import chat_stream, fitted, pair_stream
+from midalign.data.chat_rows import chat_rows, fitted
+from midalign.data.pair_rows import PLAIN, pair_rows
+from midalign.data.pairs import hold_out, pairs_of, sharing, spoken
 from midalign.errors import InputError
 from midalign.tasks.chat.rows import parse
-from midalign.texts import comparable, quoted, shown
+from midalign.texts import quoted, shown
 
 TOKENS = ["input_ids", "labels"]
 
@@ -25,7 +26,7 @@ def task_stream(name, rows, tokenizer, args, sieve):
     if is_tokenised(rows):
         if "labels" not in rows.column_names:
             raise InputError(f"{name} has input_ids and no labels; add them, with -100 where nothing is trained.")
-        places = rows["place"] if "place" in rows.column_names else [f"{name}[{i}]" for i in range(len(rows))]
+        places = list(rows["place"]) if "place" in rows.column_names else [f"{name}[{i}]" for i in range(len(rows))]
         return fitted(rows.select_columns(TOKENS), places, args.max_length, sieve)
     found, places = [], []
     for number, row in enumerate(listed(name, rows)):
@@ -35,7 +36,7 @@ def task_stream(name, rows, tokenizer, args, sieve):
         else:
             found.append({key: chat[key] for key in ("prompt", "completion", "tools")})
             places.append(f"{name}[{number}]")
-    table = chat_stream(found, places, tokenizer, args.max_length, sieve, args.dataset_num_proc) if found else ()
+    table = chat_rows(found, places, tokenizer, args.max_length, sieve, args.dataset_num_proc) if found else ()
     if not len(table):
         sieve.fail(f"{name} has no row that can be used.")
     return table
@@ -52,7 +53,7 @@ def listed(name, rows):
 
 
 def pair_streams(pairs, eval_pairs, pivot, tokenizer, args, sieve):
-    """(training pairs, held-out pairs), rows of `pair_rows`.
+    """(training pairs, held-out pairs), Datasets as `pair_rows` gives them.
 
     pairs: list or Dataset of {"source", "target", "source_lang", "target_lang"}, or already such rows.
     eval_pairs: the same, or how many of each language are held out.   pivot: the language that one side is in.
@@ -63,24 +64,28 @@ def pair_streams(pairs, eval_pairs, pivot, tokenizer, args, sieve):
         return pairs_of(((f"{name}[{number}]", row, None) for number, row in enumerate(rows)), sieve, pivot)
 
     def tokenise(rows):
-        return pair_stream(rows, tokenizer, args.max_length, sieve, args.dataset_num_proc)
+        return pair_rows(rows, tokenizer, args.max_length, sieve, args.dataset_num_proc)
 
-    if pairs and isinstance(pairs[0], Mapping) and "source_text" in pairs[0]:
-        return list(pairs), list(eval_pairs)
+    if len(pairs) and isinstance(pairs[0], Mapping) and "source_text" in pairs[0]:
+        return as_rows(pairs), as_rows(eval_pairs)
     training = read("pairs", pairs)
-    if pairs and not training:
+    if len(pairs) and not len(training):
         sieve.fail("pairs has none that can be used.")
     if type(eval_pairs) is int:
         if eval_pairs < 2:
             raise InputError(f"eval_pairs={eval_pairs}; set it to 2 or more of each language, or give pairs.")
-        training, held_out = hold_out(training, eval_pairs, sorted({pair["source_lang"] for pair in training}), sieve)
+        training, held_out = hold_out(training, eval_pairs, spoken(training), sieve)
         return tokenise(training), tokenise(held_out)
     held_out = read("eval_pairs", eval_pairs)
-    measured = {comparable(pair["target"]) for pair in held_out}
+    leaked = sharing(training, held_out)
+    for pair in training.only(leaked):
+        problem = f"has {quoted(pair['target'])}, which eval_pairs has too; what is measured must not be trained on"
+        sieve.leave_out(pair["place"], problem)
+    return tokenise(training.but(leaked)), tokenise(held_out)
 
-    def leak(pair):
-        if comparable(pair["target"]) not in measured:
-            return None
-        return f"has {quoted(pair['target'])}, which eval_pairs has too; what is measured must not be trained on"
 
-    return tokenise(sieve.keep(training, leak)), tokenise(held_out)
+def as_rows(pairs):
+    """Tokenised pairs as a Dataset.   pairs: one, or a list of its rows."""
+    if isinstance(pairs, Dataset):
+        return pairs
+    return Dataset.from_list(list(pairs)) if len(pairs) else Dataset(PLAIN.empty_table())

@@ -3,13 +3,14 @@
 Nothing here has a state to save. A resumed run skips to its position and reads the same rows and pairs.
 """
 
-from collections import Counter
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from midalign.data.columns import codes_of, numbers
 from midalign.errors import InputError
 
 
@@ -23,17 +24,16 @@ class MicroBatch(NamedTuple):
 def pair_order(languages, epoch, seed, temperature, sentences=None):
     """One pass over the pairs: indices, shuffled, languages resampled.
 
-    languages: the language of each pair.   temperature: language l with n_l pairs gets a share proportional to
-    n_l^(1/temperature) of the pass; 1 keeps the natural shares. The pass is as long as the data. A language
-    drawn more often than it has pairs repeats whole shuffles of them, so no pair is far ahead of another.
+    languages: the language of each pair, or its number in their order.   temperature: language l with n_l pairs gets a
+    share proportional to n_l^(1/temperature) of the pass; 1 keeps the natural shares. The pass is as long as the data.
+    A language drawn more often than it has pairs repeats whole shuffles of them, so no pair is far ahead of another.
     sentences: the sentence that each pair translates, as a number; pairs of one then follow each other.
     Returns (len(languages),) int64.
     """
     languages = np.asarray(languages)
     rng = np.random.default_rng([seed, epoch])
-    counts = Counter(languages.tolist())
-    names = sorted(counts)
-    logarithms = np.log([counts[name] for name in names])
+    names, counts = np.unique(languages, return_counts=True)
+    logarithms = np.log(counts)
     shares = np.exp((logarithms - logarithms.max()) / temperature)
     ends = np.rint(np.cumsum(shares / shares.sum()) * len(languages)).astype(int)
     drawn = []
@@ -50,11 +50,13 @@ def together(order, sentences):
 
     Else the copies of a language with few pairs would stand side by side, where they say nothing new.
     """
-    turns, places = Counter(), {}
-    for pair in order.tolist():
-        places.setdefault((turns[pair], sentences[pair]), []).append(pair)
-        turns[pair] += 1
-    return np.array([pair for own in places.values() for pair in own])
+    by_pair = np.argsort(order, kind="stable")
+    _, first, copies = np.unique(order[by_pair], return_index=True, return_counts=True)
+    turns = np.empty_like(order)
+    turns[by_pair] = np.arange(len(order)) - np.repeat(first, copies)
+    _, sentences = np.unique(np.asarray(sentences)[order], return_inverse=True)
+    _, first, group = np.unique(turns * len(order) + sentences, return_index=True, return_inverse=True)
+    return order[np.argsort(first[group], kind="stable")]
 
 
 def is_align_step(schedule, step):
@@ -124,11 +126,11 @@ class MicroBatchSampler(Sampler):
 
     @classmethod
     def of(cls, args, task_rows, pairs, processes=1, rank=0):
-        """The sampler of a recipe.   args: MidAlignConfig.   task_rows: how many.   pairs: with their language."""
+        """The sampler of a recipe.   args: MidAlignConfig.   task_rows: how many.   pairs: Dataset of `pair_rows`."""
         return cls(
             args.align_schedule,
             task_rows,
-            [pair["language"] for pair in pairs],
+            codes_of(pairs, "language")[1],
             task_batch_size=args.per_device_train_batch_size,
             pair_batch_size=args.align_batch_size,
             accumulation=args.gradient_accumulation_steps,
@@ -138,14 +140,15 @@ class MicroBatchSampler(Sampler):
             processes=processes,
             rank=rank,
             align_until=args.align_until,
-            sentences=[pair["target_text"] for pair in pairs] if args.align_loss == "multiway" else None,
+            sentences=numbers(pairs, "target_text") if args.align_loss == "multiway" else None,
         )
 
     def of_step(self, step, micro_batch=None):
         """The micro-batches of optimizer step `step` (from 0), or only one of them; moves to its epoch."""
         steps = -(-len(self) // self.accumulation)
         self.set_epoch(step // steps)
-        window = list(self)[step % steps * self.accumulation :][: self.accumulation]
+        start = step % steps * self.accumulation
+        window = list(islice(self, start, start + self.accumulation))
         return window if micro_batch is None else window[micro_batch : micro_batch + 1]
 
     def set_epoch(self, epoch):
@@ -161,7 +164,7 @@ class MicroBatchSampler(Sampler):
 
     def __iter__(self):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        order = torch.randperm(self.task_rows, generator=generator).tolist()
+        order = torch.randperm(self.task_rows, generator=generator).numpy()
         start = self.epoch * len(self)
         before = self.epoch * -(-len(self) // self.accumulation)  # optimizer steps of the epochs before
         for i in range(len(self)):
@@ -184,7 +187,7 @@ class MicroBatchSampler(Sampler):
         last = first + self.task_batch_size
         if self.processes == 1 and first < self.task_rows:
             last = min(last, self.task_rows)
-        return [order[i % self.task_rows] for i in range(first, last)]
+        return order[np.arange(first, last) % self.task_rows].tolist()
 
     def _pairs(self, number):
         pairs_pass, batch = divmod(number, self.pair_batches)

@@ -5,12 +5,11 @@ from functools import partial
 
 from datasets import ClassLabel, concatenate_datasets
 
-from midalign.data.checks import among_tests, fit_problem, token_problem
-from midalign.data.context import PROBE, frame_of, prompt_columns
-from midalign.data.pairs import hold_out, of_languages, read_pairs
-from midalign.data.prepared import prepared
+from midalign.data.chat_rows import chat_rows
+from midalign.data.checks import among_tests, token_problem
+from midalign.data.pair_rows import pair_rows
+from midalign.data.pairs import hold_out, of_languages, read_pairs, spoken, without_tests
 from midalign.data.reading import task_rows, texts_of_tests
-from midalign.data.tokens import example_columns, pair_rows, sentence_columns
 from midalign.languages import language_of
 from midalign.tasks.sources import NoSplitError
 from midalign.texts import label_of
@@ -92,7 +91,7 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
             rows += sample(found, count)
         rows = sieve.keep(rows, partial(token_problem, task=task, unread=_unread(task, tokenizer, rows)))
         places = [row["place"] for row in rows]
-        table = chat_stream([task.example(row) for row in rows], places, tokenizer, max_length, sieve, processes)
+        table = chat_rows([task.example(row) for row in rows], places, tokenizer, max_length, sieve, processes)
         if not len(table):
             sieve.fail(f"task_data {data.task_data} has no {partition} row of {', '.join(locales)} that can be used.")
         return table
@@ -111,70 +110,26 @@ def _unread(task, tokenizer, rows):
     return {text for text, own in zip(texts, ids, strict=True) if not own}
 
 
-def fitted(table, places, max_length, sieve, problems=None):
-    """The tokenised rows that can be trained on, with their places.   problems: of each, "" where it has none."""
-    rows = [
-        {"place": place, "length": len(ids), "trained": any(label != -100 for label in labels), "index": index}
-        for index, (place, ids, labels) in enumerate(zip(places, table["input_ids"], table["labels"], strict=True))
-    ]
-    problems = problems or [""] * len(rows)
-    kept = sieve.keep(rows, lambda row: problems[row["index"]] or fit_problem(row, max_length))
-    table = table.select([row["index"] for row in kept]) if len(kept) < len(rows) else table
-    return table.add_column("place", [row["place"] for row in kept])
-
-
 def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None, context=None):
-    """(training pairs, held-out pairs), rows of `pair_rows`; two empty lists without align_data.
+    """(training pairs, held-out pairs), Datasets as `pair_rows` gives them; without rows where there is no align_data.
 
-    sieve, texts, processes: see `load_task`.   context: see `pair_stream`.
+    sieve, texts: see `load_task`.   processes, context: see `pair_rows`.
     """
+    tokenise = partial(pair_rows, tokenizer=tokenizer, max_length=max_length, sieve=sieve)
+    tokenise = partial(tokenise, processes=processes, context=context)
+    pairs = read_pairs(data.align_data or (), sieve, data.align_pivot, data.align_revision)
     if not data.align_data:
-        return [], []
-    pairs = read_pairs(data.align_data, sieve, data.align_pivot, data.align_revision)
-    if not pairs:
+        return tokenise(pairs), tokenise(pairs)
+    if not len(pairs):
         sieve.fail(f"align_data {', '.join(data.align_data)} has no pair that can be used.")
-    trained = _languages(data.align_languages) or sorted({pair["source_lang"] for pair in pairs})
+    trained = _languages(data.align_languages) or spoken(pairs)
     measured = _languages(data.align_eval_languages) or trained
     pairs = of_languages(pairs, {*trained, *measured}, sieve)
-    pairs = sieve.keep(pairs, among_tests(texts, ("source", "target")))
+    pairs = without_tests(pairs, texts, sieve)
     training, held_out = hold_out(pairs, data.align_eval_pairs, trained, sieve)
-
-    own = {"tokenizer": tokenizer, "max_length": max_length, "sieve": sieve, "processes": processes, "context": context}
-    tokenise = partial(pair_stream, **own)
     return tokenise(of_languages(training, trained)), tokenise(of_languages(held_out, measured))
 
 
 def _languages(tags):
     """The languages that a recipe's list names, each once."""
     return list(dict.fromkeys(map(language_of, tags or ())))
-
-
-def chat_stream(examples, places, tokenizer, max_length, sieve, processes=None):
-    """Chats, examples as `tokens.example_ids` takes them, as a Dataset with input_ids, labels and place.
-
-    places: of each.   sieve: takes those that cannot be trained on; the caller settles it.
-    """
-    table = prepared(tokenizer, examples, example_columns, processes)
-    return fitted(table.remove_columns("problem"), places, max_length, sieve, table["problem"])
-
-
-def pair_stream(pairs, tokenizer, max_length, sieve, processes=None, context=None):
-    """Pairs as `pair_rows` has them.   sieve: as in `chat_stream`.
-
-    context: (the task in whose prompt sentences stand, whether all of the prompt is wanted); None for none.
-    """
-
-    def tokenise(texts):
-        return prepared(tokenizer, texts, sentence_columns, processes)["input_ids"]
-
-    def placed(sentences):
-        task, whole = context
-        languages = {language for _, language in sentences}
-        frames = {language: frame_of(tokenizer, task.asks(PROBE, language)) for language in languages}
-        items = [
-            {"chat": task.asks(text, language), "text": text, "frame": frames[language], "whole": whole}
-            for text, language in sentences
-        ]
-        return prepared(tokenizer, items, prompt_columns, processes)
-
-    return pair_rows(pairs, max_length, tokenise, sieve, placed if context else None)

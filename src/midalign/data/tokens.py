@@ -2,13 +2,9 @@
 
 import functools
 
-from midalign.data.checks import fit_problem
 from midalign.data.templates import ERRORS
 from midalign.data.written import RowError, refusal, require_plain_keys, require_written, texts_of
 from midalign.errors import InputError
-from midalign.texts import comparable
-
-SIDES = ("source", "target")
 
 
 def prompt_ids(tokenizer, chat):
@@ -150,7 +146,8 @@ def sentence_ids(tokenizer, texts):
 
     Returns list[list[int]]. What a tokenizer adds behind a sentence, EOS or another, is taken away.
     """
-    rows = tokenizer(texts, split_special_tokens=True, add_special_tokens=True)["input_ids"]
+    alone = {"return_attention_mask": False, "return_token_type_ids": False}  # nobody reads them, and they take a third
+    rows = tokenizer(texts, split_special_tokens=True, add_special_tokens=True, **alone)["input_ids"]
     added = _added_behind(tokenizer)
     return [row[: len(row) - added] for row in rows] if added else rows
 
@@ -173,69 +170,6 @@ def _ids_or_problem(tokenizer, example):
         return {**example_ids(tokenizer, example), "problem": ""}
     except RowError as error:
         return {"input_ids": [0], "labels": [-100], "problem": error.problem}
-
-
-def sentence_columns(tokenizer, texts):
-    """`sentence_ids` as a column."""
-    return {"input_ids": sentence_ids(tokenizer, texts)}
-
-
-def pair_rows(pairs, max_length, tokenise, sieve, placed=None):
-    """Pairs as token ids, in the order given.
-
-    tokenise: texts -> list of ids of each (`sentence_ids`).   sieve: takes pairs without a token on one side and with
-    more than `max_length` of them (None: no limit), the prompt included.
-    placed: (text, language) -> rows of `context.prompt_columns`, where sentences stand in a prompt.
-    Returns a list of {"source", "target": list[int], "source_text", "target_text": int, "language", "place"}; texts
-    that are one sentence (`texts.comparable`) have equal numbers. In a prompt source and target are with it, up to the
-    sentence's last token or all of it, with "source_start", "target_start": int, of the sentence's own tokens; and
-    "plain" has the "source" and "target" of the sentences alone.
-    """
-    sentences, numbers = {}, {}
-    for pair in pairs:
-        for text in (pair["source"], pair["target"]):
-            if text not in sentences:
-                sentences[text] = numbers.setdefault(comparable(text), len(numbers))
-    ids = dict(zip(sentences, tokenise(list(sentences)), strict=True)) if sentences else {}
-    in_prompt = _in_prompt(pairs, placed) if placed else {}
-
-    def sides(pair):
-        return [in_prompt[pair[side], pair[f"{side}_lang"]] for side in SIDES] if placed else []
-
-    def problem(pair):
-        lengths = [len(ids[pair[side]]) for side in SIDES] + [len(row["input_ids"]) for row in sides(pair)]
-        found = [row["problem"] for row in sides(pair)]
-        found += [fit_problem({"length": n, "trained": True}, max_length) for n in lengths]
-        return next(filter(None, found), None)
-
-    def tokens(pair):
-        plain = {side: ids[pair[side]] for side in SIDES}
-        if not placed:
-            return plain
-        rows = dict(zip(SIDES, sides(pair), strict=True))
-        starts = {f"{side}_start": row["own"] for side, row in rows.items()}
-        return {side: row["input_ids"] for side, row in rows.items()} | starts | {"plain": plain}
-
-    return [
-        {
-            **tokens(pair),
-            "source_text": sentences[pair["source"]],
-            "target_text": sentences[pair["target"]],
-            "language": pair["source_lang"],
-            "place": pair["place"],
-        }
-        for pair in sieve.keep(pairs, problem)
-    ]
-
-
-def _in_prompt(pairs, placed):
-    """{(text, language): row of `context.prompt_columns`} of all sentences."""
-    sentences = dict.fromkeys((pair[side], pair[f"{side}_lang"]) for pair in pairs for side in SIDES)
-    known = {}  # one object for each id: prompts repeat a hundred of them
-    return {
-        sentence: {**row, "input_ids": [known.setdefault(token, token) for token in row["input_ids"]]}
-        for sentence, row in zip(sentences, placed(list(sentences)), strict=True)
-    }
 
 
 def require_embedded(ids, size, name):

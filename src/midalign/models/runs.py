@@ -12,7 +12,7 @@ from trl import ModelConfig
 
 from midalign.config import DataConfig
 from midalign.data.checks import Sieve
-from midalign.data.pairs import read_pairs
+from midalign.data.pairs import read_pairs, spoken
 from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit, plain_tokenizer
@@ -164,8 +164,7 @@ def aligned_languages(data):
         return set()
     if data.align_languages:
         return set(map(language_of, data.align_languages))
-    pairs = read_pairs(data.align_data, Sieve("skip"), data.align_pivot, data.align_revision)
-    return {pair["source_lang"] for pair in pairs}
+    return set(spoken(read_pairs(data.align_data, Sieve("skip"), data.align_pivot, data.align_revision)))
 
 
 def load_run_tokenizer(run, day=None):

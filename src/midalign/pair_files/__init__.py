@@ -1,5 +1,5 @@
 """Translation pairs in the forms that people have them."""
 
-from midalign.pair_files.sources import pair_records
+from midalign.pair_files.sources import content_of, pair_lists, pair_records
 
-__all__ = ["pair_records"]
+__all__ = ["content_of", "pair_lists", "pair_records"]

@@ -39,10 +39,10 @@ def table(path, named, pivot):
 
     Raises InputError where nothing says them, and for a broken first line, which may be what does.
     """
-    columns, tab = None, ".tsv" in path.suffixes
+    columns, tab, name = None, ".tsv" in path.suffixes, place_of(path)
     hint = "a text cannot hold a tab" if tab else "a text with commas stands in quotes"
     for number, cells, problem in (_tsv if tab else _csv)(path):
-        place = f"{place_of(path)} line {number}"
+        place = f"{name} line {number}"
         if columns is None:
             if problem:
                 raise InputError(f"{place} {problem}.")

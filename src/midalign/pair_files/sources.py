@@ -8,7 +8,7 @@ import datasets
 
 from midalign.demo import corpus
 from midalign.errors import InputError
-from midalign.files import MOST_LINES, SUFFIXES, records
+from midalign.files import MOST_LINES, SUFFIXES, records, sha256_of
 from midalign.languages import language_of
 from midalign.pair_files.formats import FIELDS, moses, table, tag_of, translations, two_tags
 from midalign.texts import harmless, place_of, shown, squeeze
@@ -20,18 +20,35 @@ HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
 
 def pair_records(sources, pivot, revision):
-    """Yields (place, record, problem) for all that may be a pair; a file that is named twice is read once.
+    """Yields (place, record, problem) for all that may be a pair, of each of `pair_lists` in turn."""
+    for read, *arguments in pair_lists(sources, pivot, revision):
+        yield from read(*arguments)
+
+
+def pair_lists(sources, pivot, revision):
+    """[(a function that yields (place, record, problem) for all that may be a pair, *its arguments)], one for each
+    file; a file that is named twice is there once.
 
     sources: `demo`; a file; a folder, of which all files of pairs are read; the common beginning of two Moses files;
     a table with its columns' languages after a colon; or a hub data set, its configuration after a colon, of which the
     training rows are read at `revision`.   pivot: as `language_of` names it.   Raises InputError.
     """
-    for read, *arguments in dict.fromkeys(file for source in sources for file in _files(source, pivot, revision)):
-        yield from read(*arguments)
+    return list(dict.fromkeys(file for source in dict.fromkeys(sources) for file in _files(source, pivot, revision)))
+
+
+def content_of(read, *arguments):
+    """What a list of `pair_lists` holds, as JSON that is equal where it yields the same. Raises InputError."""
+    return [read.__name__, *map(_content, arguments)]
+
+
+def _content(argument):
+    if isinstance(argument, Path):
+        return [str(argument), sha256_of(argument)]
+    return argument._fingerprint if isinstance(argument, datasets.Dataset) else argument
 
 
 def _files(source, pivot, revision):
-    """[(a function that yields as `pair_records` does, *its arguments)], one for each file of a source."""
+    """The part of `pair_lists` that a source is."""
     path, (front, colon, back) = Path(source), source.rpartition(":")
     if source == "demo":
         return [(_demo, pivot)]
@@ -49,7 +66,7 @@ def _files(source, pivot, revision):
             )
         return [(table, Path(front), tags, pivot)]
     if HUB_NAME.fullmatch(source) and not source.endswith((*LISTS, *PACKED)):
-        return [(_hub, source, revision)]
+        return [(_hub, source, _hub_table(source, revision))]
     return [(_objects, path)]  # that it is not there is said when it is read
 
 
@@ -152,8 +169,12 @@ def _objects(path):
     return translations(records(path))
 
 
-def _hub(source, revision):
-    """Of the training rows of a hub data set."""
+def _hub(source, rows):
+    return translations((f"{source}, split train, row {number},", row, None) for number, row in enumerate(rows))
+
+
+def _hub_table(source, revision):
+    """The training rows of a hub data set."""
     name, _, config = source.partition(":")
     try:
         rows = datasets.load_dataset(name, config or None, revision=revision, split="train")
@@ -170,4 +191,4 @@ def _hub(source, revision):
         )
     if len(rows) > MOST_LINES:
         raise InputError(f"align_data {source} has more than {MOST_LINES:,} rows; save as many as you need in a file.")
-    return translations((f"{source}, split train, row {number},", row, None) for number, row in enumerate(rows))
+    return rows

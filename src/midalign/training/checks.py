@@ -1,5 +1,6 @@
 """What rows, pairs and a model must fulfil before they train together."""
 
+from midalign.data.columns import first_ids, longest
 from midalign.data.schedule import require_full_batch
 from midalign.errors import InputError
 
@@ -11,9 +12,8 @@ def check_pairs(args, pairs, eval_pairs):
     """
     if args.align_schedule != "sft":
         require_full_batch(len(pairs), args.align_batch_size, args.world_size)
-    _check_metric(args.metric_for_best_model, {pair["language"] for pair in eval_pairs})
-    first = {pair[side][0] for pair in [*pairs, *eval_pairs] for side in ("source", "target")}
-    if args.align_pooling == "bos" and len(first) == 1:
+    _check_metric(args.metric_for_best_model, set(eval_pairs.unique("language")))
+    if args.align_pooling == "bos" and len(first_ids(pairs) | first_ids(eval_pairs)) == 1:
         raise InputError(
             "align_pooling bos reads the first token, which is the same in every sentence with this tokenizer: "
             "the loss would stay at ln(align_batch_size); use mean, weighted or last."
@@ -42,12 +42,12 @@ def check_task_tokens(limit, longest):
 
 def longest_row(*datasets):
     """Tokens of the longest task row of some datasets or None; 0 without any."""
-    return max((len(ids) for rows in datasets if rows for ids in rows["input_ids"]), default=0)
+    return max((longest(rows, "input_ids") for rows in datasets if rows), default=0)
 
 
-def longest_sentence(pairs):
+def longest_sentence(*datasets):
     """Tokens of the longest sentence of some pairs; 0 without any."""
-    return max((len(pair[side]) for pair in pairs for side in ("source", "target")), default=0)
+    return max(longest(pairs, "source", "target") for pairs in datasets)
 
 
 def fast_paths(args, capability, row, sentence):

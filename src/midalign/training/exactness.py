@@ -6,6 +6,7 @@ import torch
 
 from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import pad_sentences
+from midalign.data.columns import row_of_longest
 from midalign.data.packing import pack_behind_prefix, pack_sentences
 from midalign.errors import InputError
 from midalign.layers import layers_of
@@ -65,7 +66,7 @@ def require_exact(model, pairs, layer, pad_token_id, packed, half=None):
                     "a decoder built like Llama, Qwen3, Gemma 3 or Mistral."
                 )
         if packed:
-            in_prompt = "source_start" in pairs[0]
+            in_prompt = "source_start" in pairs.column_names
             pack = pack_behind_prefix(sentences, [0] * len(sentences)) if in_prompt else pack_sentences(sentences)
             states = states_of(model, _to(model.device, pack), max(layers_of(layer)))
             distance = _distance(states, plain[-1], padded["attention_mask"])
@@ -78,7 +79,7 @@ def require_exact(model, pairs, layer, pad_token_id, packed, half=None):
 
 def _sentences(pairs):
     """The longest pair, and the halves of its longer side: two at least share a packed sequence."""
-    pair = max(pairs, key=lambda pair: max(len(pair["source"]), len(pair["target"])))
+    pair = pairs[row_of_longest(pairs, "source", "target")]
     source, target = pair["source"], pair["target"]
     longer = max(source, target, key=len)
     middle = (len(longer) + 1) // 2

@@ -26,7 +26,7 @@ from midalign.texts import quoted, shown
 from midalign.training.checkpoints import by_step, checkpoint_of, require_same, sealed_day
 from midalign.training.checks import check_pairs, longest_row, longest_sentence
 from midalign.training.optimizer import check_optimizer
-from midalign.training.prepare import attention_and_paths
+from midalign.training.prepare import attention_and_paths, largest_id
 from midalign.training.record import data_record, resolved, step_record
 
 logger = logging.getLogger("midalign")
@@ -49,8 +49,8 @@ class Given:
     tokenizer: PreTrainedTokenizerBase
     task: Dataset  # input_ids, labels, place
     held_out_task: Dataset | dict | None
-    pairs: list  # rows of `data.tokens.pair_rows`
-    held_out_pairs: list
+    pairs: Dataset  # of `data.pair_rows`
+    held_out_pairs: Dataset
     left_out: list  # a sentence for each row or pair that cannot be used
     made_from: dict  # for checkpoints; JSON
 
@@ -75,12 +75,12 @@ def begin(
     pairs = listed("pairs", () if pairs is None else pairs)
     if type(eval_pairs) is not int:
         eval_pairs = listed("eval_pairs", () if eval_pairs is None else eval_pairs)
-    if args.align_schedule != "sft" and not pairs:
+    if args.align_schedule != "sft" and not len(pairs):
         raise InputError(
             f"align_schedule {args.align_schedule} needs pairs; give the trainer pairs, or set align_schedule to sft."
         )
     named, config = _named(model, args, peft_config)
-    data = DataConfig(task_data="train_dataset", align_data=["pairs"] if pairs else None, align_pivot=align_pivot)
+    data = DataConfig(task_data="train_dataset", align_data=["pairs"] if len(pairs) else None, align_pivot=align_pivot)
     _check(data, args, named)
     layer = resolve_layer(args.align_layer, config.get_text_config().num_hidden_layers)
     tokenizer = _tokenizer(tokenizer, model, named, _day(args.output_dir))
@@ -95,9 +95,8 @@ def begin(
     check_pairs(args, *streams)
     held_out = _whole(held_out_task)
     name = named.model_name_or_path or type(model).__name__
-    ids = [*task["input_ids"], *(held_out["input_ids"] if held_out else ()), [tokenizer.pad_token_id or 0]]
-    ids += [pair[side] for part in streams for pair in part for side in ("source", "target")]
-    require_embedded(ids, config.get_text_config().vocab_size, name)
+    largest = largest_id(tokenizer, (task, held_out), streams)
+    require_embedded([[largest]], config.get_text_config().vocab_size, name)
     of_files = {field.name for field in fields(DataConfig)} - {"align_pivot"}
     recipe = {key: value for key, value in resolved(data, args, named).items() if key not in of_files}
     made_from = {
@@ -110,7 +109,7 @@ def begin(
     if tokenizer.chat_template is not None:
         made_from["chat"] = chat_record(tokenizer)
     if isinstance(model, str):
-        lengths = {"row": longest_row(task, held_out), "sentence": longest_sentence([*streams[0], *streams[1]])}
+        lengths = {"row": longest_row(task, held_out), "sentence": longest_sentence(*streams)}
         attention, _ = attention_and_paths(args, named, config, lengths)
         logger.info("attn_implementation is %s: %s.", *attention)
         model = load_model(named.model_name_or_path, named, attention[0])

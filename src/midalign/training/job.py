@@ -87,8 +87,7 @@ def run(argv, show=True):
         baseline = _baseline_scores(other) if other else None
         scores = _carry_out(plan, checkpoint)
         if show and scores and folder:
-            pairs = plan.prepared.pairs if training.align_schedule != "sft" else ()
-            aligned = {pair["language"] for pair in pairs}
+            aligned = plan.prepared.pairs.unique("language") if training.align_schedule != "sft" else ()
             console().print(*tables(plan.prepared.tasks, data, aligned, scores, baseline), sep="\n\n")
     return scores
 
@@ -201,7 +200,7 @@ def _hint_at_pivot(data, prepared):
     """Say when the language that all pairs share is none of those with labels: legal, and seldom meant."""
     each = zip(prepared.tasks, data.each(), strict=True)
     labelled = {language for task, own in each for name in own.task_languages for language in task.spoken(name)}
-    if prepared.pairs and language_of(data.align_pivot) not in labelled:
+    if len(prepared.pairs) and language_of(data.align_pivot) not in labelled:
         logger.warning(
             "align_pivot is %s, but the labels are in %s: pairs pull towards a language without labels; set "
             "align_pivot to one with.",

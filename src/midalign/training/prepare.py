@@ -9,6 +9,7 @@ from transformers.utils.import_utils import is_triton_available
 
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
+from midalign.data.columns import most
 from midalign.data.streams import load_pairs, load_tasks, scored_texts
 from midalign.data.tokens import require_embedded
 from midalign.layers import resolve_layer, resolve_lora_layers
@@ -30,8 +31,8 @@ class Prepared:
     tokenizer: PreTrainedTokenizerBase
     task: Dataset  # input_ids, labels, place; of several tasks also task, a ClassLabel
     held_out_task: Dataset | None
-    pairs: list  # rows of `data.tokens.pair_rows`
-    held_out_pairs: list
+    pairs: Dataset  # of `data.pair_rows`
+    held_out_pairs: Dataset
     left_out: list  # a sentence for each row or pair that cannot be used
     attention: tuple  # (attn_implementation, why it was chosen)
     packed: dict  # see `checks.fast_paths`
@@ -60,12 +61,16 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
         if on_bad_row:
             sieve.settle()
     check_pairs(training, *pairs)
-    ids = [*(row for table in rows if table for row in table["input_ids"]), [tokenizer.pad_token_id or 0]]
-    ids += [pair[side] for part in pairs for pair in part for side in ("source", "target")]
-    require_embedded(ids, config.get_text_config().vocab_size, path)
-    lengths = {"row": longest_row(*rows), "sentence": longest_sentence([*pairs[0], *pairs[1]])}
+    require_embedded([[largest_id(tokenizer, rows, pairs)]], config.get_text_config().vocab_size, path)
+    lengths = {"row": longest_row(*rows), "sentence": longest_sentence(*pairs)}
     attention, packed = attention_and_paths(training, model, config, lengths)
     return Prepared(tasks, path, config, tokenizer, *rows, *pairs, sieve.left_out, attention, packed)
+
+
+def largest_id(tokenizer, rows, pairs):
+    """The largest token id in task rows and pairs: Datasets, or None."""
+    each = [most(table, "input_ids") for table in rows if table]
+    return max(*each, *(most(table, "source", "target") for table in pairs), tokenizer.pad_token_id or 0)
 
 
 def attention_and_paths(training, model, config, lengths):

@@ -16,6 +16,7 @@ from midalign.alignment.negatives import false_negatives
 from midalign.compatibility import require_compatible
 from midalign.data.batches import collate_pairs, collate_task
 from midalign.data.capability import FLEX
+from midalign.data.columns import counts, distinct
 from midalign.data.schedule import MicroBatchSampler
 from midalign.data.templates import chat_record
 from midalign.models.memory import GIB, Load, estimate
@@ -46,7 +47,7 @@ def preview_recipe(argv, gpu, engine, processes, try_it=False):
     config, tokenizer, rows, pairs = prepared.config, prepared.tokenizer, prepared.task, prepared.pairs
     for row in _first_of_each(rows):
         yield _row(tokenizer, row)
-    for pair in pairs[:SHOWN]:
+    for pair in pairs.select(range(min(SHOWN, len(pairs)))):
         yield _pair(tokenizer, pair)
     yield Text("; ".join(f"{key}: {value!r}" for key, value in chat_record(tokenizer).items() if value))
     yield _left_out(prepared.left_out, data.on_bad_row)
@@ -109,13 +110,11 @@ def _counts(rows, pairs, held_out):
         table.add_column(column, justify="right" if column else "left")
     bounds = pairwise(accumulate(rows_by_task(rows), initial=0))
     for task, (start, end) in zip(labels_of(rows) or ("",), bounds, strict=True):
-        repeated = end - start - len({tuple(ids) for ids in rows[start:end]["input_ids"]})
+        repeated = end - start - distinct(rows.select(range(start, end)), "input_ids")
         table.add_row(f"task rows {escape(task)}".strip(), f"{end - start:,}", "", f"{repeated:,}")
-    kept = Counter(pair["language"] for pair in held_out)
-    for language, count in sorted(Counter(pair["language"] for pair in pairs).items()):
-        own = [pair for pair in pairs if pair["language"] == language]
-        repeated = count - len({(pair["source_text"], pair["target_text"]) for pair in own})
-        table.add_row(f"pairs {language}", f"{count:,}", f"{kept[language]:,}", f"{repeated:,}")
+    kept = counts(held_out, "language")
+    for language, count in counts(pairs, "language").items():  # none of them is there twice
+        table.add_row(f"pairs {language}", f"{count:,}", f"{kept.get(language, 0):,}", "0")
     return table
 
 

@@ -6,15 +6,16 @@ import os
 import platform
 import re
 import subprocess
-from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 import jinja2
 import torch
 import yaml
 
+from midalign.data.columns import counts, in_json
 from midalign.texts import in_markdown, without_secrets
 from midalign.training.several import labels_of, rows_by_task
 
@@ -45,7 +46,7 @@ def data_record(task, pairs, held_out_task=None, held_out_pairs=()):
     """Counts and hashes of what is trained on and evaluated with, tokenised: equal hash, equal rows in equal order.
 
     task, held_out_task: Datasets with input_ids and labels, of several tasks with the column of `several.labels_of`.
-     pairs, held_out_pairs: rows of `pair_rows`.
+    pairs, held_out_pairs: Datasets of `pair_rows`.
     """
     names = labels_of(task)
     return {
@@ -53,18 +54,28 @@ def data_record(task, pairs, held_out_task=None, held_out_pairs=()):
         **({"rows_of_tasks": dict(zip(names, rows_by_task(task), strict=True))} if names else {}),
         "task_sha256": _rows_sha256(task),
         "held_out_task_sha256": _rows_sha256(held_out_task) if held_out_task else None,
-        "pairs": dict(sorted(Counter(pair["language"] for pair in pairs).items())),
+        "pairs": counts(pairs, "language"),
         "pairs_sha256": _pairs_sha256(pairs),
         "held_out_pairs_sha256": _pairs_sha256(held_out_pairs),
     }
 
 
 def _rows_sha256(rows):
-    return sha256(rows.select_columns(["input_ids", "labels"]).to_dict())
+    """Of {"input_ids": [...], "labels": [...]} as JSON."""
+    ids, labels = in_json(rows, "input_ids"), in_json(rows, "labels")
+    return _sha256_of(chain(['{"input_ids": '], ids, [', "labels": '], labels, ["}"]))
 
 
 def _pairs_sha256(pairs):
-    return sha256([[pair["source"], pair["target"], pair["language"]] for pair in pairs])
+    return _sha256_of(in_json(pairs, "source", "target", "language"))
+
+
+def _sha256_of(parts):
+    """Of a text in parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode())
+    return digest.hexdigest()
 
 
 def step_record(args, processes):

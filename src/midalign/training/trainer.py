@@ -16,6 +16,7 @@ from trl import SFTTrainer
 from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import Halves, HalvesLoader, collate_halves, collate_task, pad_task
 from midalign.data.capability import FLEX, Capability
+from midalign.data.given import as_rows
 from midalign.data.schedule import MicroBatchSampler, is_align_step
 from midalign.training.callbacks import AlignLearningRate, Shown
 from midalign.training.checks import check_task_tokens, fast_paths, longest_row, longest_sentence
@@ -91,7 +92,7 @@ class MidAlignTrainer(
     ):
         self.from_recipe = made_from is not None
         if self.from_recipe:
-            streams = (train_dataset, eval_dataset, list(pairs), list(eval_pairs))
+            streams = (train_dataset, eval_dataset, as_rows(pairs), as_rows(eval_pairs))
             given = Given(model, args, processing_class, *streams, [], made_from)
         else:
             streams = (train_dataset, eval_dataset, pairs, eval_pairs)
@@ -139,7 +140,7 @@ class MidAlignTrainer(
         row = longest_row(self.train_dataset)
         check_task_tokens(self.args.task_tokens_per_batch, row)
         row = max(row, longest_row(*held_out.values()))
-        sentence = longest_sentence([*self.pairs, *self.eval_pairs])
+        sentence = longest_sentence(self.pairs, self.eval_pairs)
         capability = Capability.of(decoder_of(self.model).config, self._balance)
         capability.require_training(self.args.device)
         paths = fast_paths(self.args, capability, row, sentence)
