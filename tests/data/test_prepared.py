@@ -48,8 +48,8 @@ def example(text):
 
 
 def chats(tokenizer, texts=TEXTS, processes=None):
-    examples = [example(text) for text in texts]
-    return chat_rows(examples, texts, tokenizer, None, Sieve(), processes)["input_ids"]
+    chats = [{"example": example(text), "place": text, "vital": []} for text in texts]
+    return chat_rows(lambda: chats, tokenizer, None, Sieve(), processes)["input_ids"]
 
 
 def ids(tokenizer, texts=TEXTS):

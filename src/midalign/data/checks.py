@@ -105,9 +105,12 @@ def pair_problem(pair, pivot):
     return None
 
 
-def token_problem(row, task, unread):
-    """Why a tokenizer leaves nothing to learn from a task row, or None.   unread: texts of which it keeps no token."""
-    found = next(((what, text) for what, text in task.vital(row) if text in unread), None)
+def token_problem(vital, unread):
+    """Why a tokenizer leaves nothing to learn from a task row, or None.   vital: see `tasks.base.Task`.
+
+    unread: texts of which it keeps no token.
+    """
+    found = next(((what, text) for what, text in vital if text in unread), None)
     return f"has {found[0]} {quoted(found[1])}, of which this tokenizer keeps no token; leave it out" if found else None
 
 

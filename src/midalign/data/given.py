@@ -28,15 +28,18 @@ def task_stream(name, rows, tokenizer, args, sieve):
             raise InputError(f"{name} has input_ids and no labels; add them, with -100 where nothing is trained.")
         places = list(rows["place"]) if "place" in rows.column_names else [f"{name}[{i}]" for i in range(len(rows))]
         return fitted(rows.select_columns(TOKENS), places, args.max_length, sieve)
-    found, places = [], []
-    for number, row in enumerate(listed(name, rows)):
-        chat, problem = parse(dict(row) if isinstance(row, Mapping) else row)
-        if problem:
-            sieve.leave_out(f"{name}[{number}]", problem)
-        else:
-            found.append({key: chat[key] for key in ("prompt", "completion", "tools")})
-            places.append(f"{name}[{number}]")
-    table = chat_rows(found, places, tokenizer, args.max_length, sieve, args.dataset_num_proc) if found else ()
+    rows = listed(name, rows)
+
+    def chats():
+        for number, row in enumerate(rows):
+            chat, problem = parse(dict(row) if isinstance(row, Mapping) else row)
+            if problem:
+                sieve.leave_out(f"{name}[{number}]", problem)
+            else:
+                example = {key: chat[key] for key in ("prompt", "completion", "tools")}
+                yield {"example": example, "place": f"{name}[{number}]", "vital": []}
+
+    table = chat_rows(chats, tokenizer, args.max_length, sieve, args.dataset_num_proc)
     if not len(table):
         sieve.fail(f"{name} has no row that can be used.")
     return table

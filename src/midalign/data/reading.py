@@ -18,16 +18,24 @@ def task_rows(task, source, locale, partition, revision, sieve=None):
     `dev` in the rows).   sieve: takes the bad rows, and is settled by the caller; without one they are refused.
     Raises InputError, NoSplitError where there is no such partition.
     """
-    found, where, _ = task.find(source, locale, partition, revision)
-    value, own = value_of(partition), sieve or Sieve()
-    fields = tuple(dict.fromkeys((*ALWAYS, *task.fields)))
-    rows = own.passing(with_fields(found, fields, own, task.also), partial(task_problem, task=task, locale=locale))
-    rows = own.keep((row for row in rows if row["partition"] == value), repeated_id())
-    if not rows:
-        own.fail(f"{where} has no row with partition {value}; add some or name another locale.")
+    own = sieve or Sieve()
+    rows = list(each_task_row(task, source, locale, partition, revision, own))
     if not sieve:
         own.settle()
     return rows
+
+
+def each_task_row(task, source, locale, partition, revision, sieve):
+    """Yields the rows of `task_rows`.   sieve: settled by the caller."""
+    found, where, _ = task.find(source, locale, partition, revision)
+    value, fields = value_of(partition), tuple(dict.fromkeys((*ALWAYS, *task.fields)))
+    rows = sieve.passing(with_fields(found, fields, sieve, task.also), partial(task_problem, task=task, locale=locale))
+    rows = sieve.passing((row for row in rows if row["partition"] == value), repeated_id())
+    first = next(rows, None)
+    if first is None:
+        sieve.fail(f"{where} has no row with partition {value}; add some or name another locale.")
+    yield first
+    yield from rows
 
 
 def texts_of_tests(task, source, locale, revision, sieve):

@@ -1,15 +1,16 @@
 """The two streams of a run, as a recipe describes them: tokenised task rows and tokenised pairs."""
 
 import hashlib
+import heapq
 from functools import partial
 
 from datasets import ClassLabel, concatenate_datasets
 
 from midalign.data.chat_rows import chat_rows
-from midalign.data.checks import among_tests, token_problem
+from midalign.data.checks import among_tests
 from midalign.data.pair_rows import pair_rows
 from midalign.data.pairs import hold_out, of_languages, read_pairs, spoken, without_tests
-from midalign.data.reading import task_rows, texts_of_tests
+from midalign.data.reading import each_task_row, task_rows, texts_of_tests
 from midalign.languages import language_of
 from midalign.tasks.sources import NoSplitError
 from midalign.texts import label_of
@@ -27,7 +28,19 @@ def sample(rows, count):
 
 def sample_order(rows):
     """The rows such that the first n are those that `sample` takes."""
-    return sorted(rows, key=lambda row: hashlib.sha256(row["id"].encode()).digest())
+    return sorted(rows, key=lambda row: _place(row["id"]))
+
+
+def drawn(rows, count):
+    """Yields the `sample` of rows that are never in memory together.   rows: () -> those, the same at each call."""
+    if count is None:
+        return rows()
+    kept = set(heapq.nsmallest(count, (row["id"] for row in rows()), key=_place))
+    return (row for row in rows() if row["id"] in kept)
+
+
+def _place(name):
+    return hashlib.sha256(name.encode()).digest()
 
 
 def read_locales(task, data, locales, partition, count, sieve=None):
@@ -82,16 +95,17 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
     texts: of test rows, not to be trained on, as `scored_texts` gives them.   processes: how many tokenise.
     """
 
+    def rows(locale, partition):
+        found = each_task_row(task, data.task_data, locale, partition, data.task_revision, sieve)
+        return sieve.passing(found, among_tests(texts, task.guarded)) if partition == "train" else found
+
     def load(locales, partition, count):
-        rows = []
-        for locale in locales:
-            found = task_rows(task, data.task_data, locale, partition, data.task_revision, sieve)
-            if partition == "train":
-                found = sieve.keep(found, among_tests(texts, task.guarded))
-            rows += sample(found, count)
-        rows = sieve.keep(rows, partial(token_problem, task=task, unread=_unread(task, tokenizer, rows)))
-        places = [row["place"] for row in rows]
-        table = chat_rows([task.example(row) for row in rows], places, tokenizer, max_length, sieve, processes)
+        def chats():
+            for locale in locales:
+                for row in drawn(partial(rows, locale, partition), count):
+                    yield {"example": task.example(row), "place": row["place"], "vital": task.vital(row)}
+
+        table = chat_rows(chats, tokenizer, max_length, sieve, processes)
         if not len(table):
             sieve.fail(f"task_data {data.task_data} has no {partition} row of {', '.join(locales)} that can be used.")
         return table
@@ -101,13 +115,6 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
         load(data.task_languages, "train", data.task_rows),
         load(held_out, "validation", data.task_eval_rows) if evaluate else None,
     )
-
-
-def _unread(task, tokenizer, rows):
-    """The vital texts of which a tokenizer keeps no token."""
-    texts = sorted({text for row in rows for _, text in task.vital(row)})
-    ids = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else ()
-    return {text for text, own in zip(texts, ids, strict=True) if not own}
 
 
 def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None, context=None):
