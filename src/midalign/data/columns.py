@@ -35,10 +35,17 @@ def codes_of(rows, name):
     return codes(pyarrow.chunked_array(chunks, pyarrow.string()))
 
 
+def lengths(rows, *names):
+    """How many items the lists in some columns have: (rows, columns)."""
+    each = [np.empty((0, len(names)), np.int32)]
+    for table in pieces(rows, *names):
+        each.append(np.stack([pc.list_value_length(column).to_numpy() for column in table.columns], axis=1))
+    return np.concatenate(each)
+
+
 def longest(rows, *names):
     """The most items that a list in one of the columns has; 0 without any."""
-    each = (pc.max(pc.list_value_length(column)).as_py() for table in pieces(rows, *names) for column in table.columns)
-    return max(each, default=0)
+    return int(lengths(rows, *names).max(initial=0))
 
 
 def most(rows, *names):
@@ -68,13 +75,7 @@ def counts(rows, name):
 
 def row_of_longest(rows, *names):
     """The first row with the longest list in any of the columns."""
-    most, found, start = -1, 0, 0
-    for table in pieces(rows, *names):
-        lengths = np.max([pc.list_value_length(column).to_numpy() for column in table.columns], axis=0)
-        if lengths.max() > most:
-            most, found = lengths.max(), start + int(lengths.argmax())
-        start += len(table)
-    return found
+    return int(lengths(rows, *names).max(axis=1).argmax())
 
 
 def in_json(rows, *names):

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 import torch
 
 from midalign.alignment.hidden import decoder_of
 from midalign.data.batches import collate_halves
 from midalign.data.capability import FLEX
+from midalign.data.columns import lengths
 from midalign.models.memory import GIB, Load, state_bytes
 from midalign.models.room import peak_bytes, within_free_memory
 from midalign.training.engines import engine_around, start_from_zero_gradients
@@ -115,10 +115,7 @@ class TriedAtStart:
         """(task rows, pairs): the task half and the pair half of this process's run that compute the most tokens."""
         sampler = self._sampler()
         rows = self._rows()
-        lengths = (
-            np.concatenate([_lengths(part["input_ids"]) for part in rows.with_format("arrow").iter(10_000)]),
-            np.array([[len(pair[side]) for side in ("source", "target")] for pair in self.pairs]).reshape(-1, 2),
-        )
+        each = lengths(rows, "input_ids"), lengths(self.pairs, "source", "target")
         # Side by side a batch is as wide as its longest row.
         packed = (self.share_prefix, self._collate_pairs.keywords["packed"])
         largest, number = ([], []), 0
@@ -127,7 +124,7 @@ class TriedAtStart:
             sampler.set_epoch(epoch)
             for micro_batch in sampler:
                 number += 1
-                for half, own, length, sums in zip(largest, micro_batch, lengths, packed, strict=True):
+                for half, own, length, sums in zip(largest, micro_batch, each, packed, strict=True):
                     if own:
                         size = length[own].sum() if sums else length[own].max() * len(own)
                         keep = heapq.heappush if len(half) < KEPT else heapq.heappushpop
@@ -159,10 +156,6 @@ def load_of(batches, dense=True):
         all("labelled" in part for part in passes),
         sum(max(map(entries, half), default=0) for half in (passes, chunks)),
     )
-
-
-def _lengths(lists):
-    return pc.list_value_length(lists).to_numpy()
 
 
 @contextmanager
