@@ -215,7 +215,7 @@ def _tried(training, model, prepared):
     table.add_row("tokens computed", f"{load.task:,} of the task half, {load.pairs:,} of the pair half")
     table.add_row("forward and backward", f"{seconds:.1f} s")
     table.add_row("most memory, weights included", f"{found:.2f} GiB")
-    table.add_row("estimated", f"{estimated:.2f} GiB ({100 * (estimated / found - 1):+.0f} %)", style="bold")
+    table.add_row("estimated", f"{estimated:.2f} GiB ({round(100 * (estimated / found - 1)):+d} %)", style="bold")
     return table
 
 
