@@ -7,6 +7,7 @@ all is made in a temporary folder (TMPDIR, half a KB a pair with what is kept of
 """
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -34,7 +36,7 @@ ALPHABETS = {
 }
 LETTERS = {language: letters for letters, languages in ALPHABETS.items() for language in languages.split()}
 LETTERS["en"] = "abcdefghijklmnopqrstuvwxyz"
-CPU = Path(__file__).parents[1] / "accelerate_configs" / "cpu.yaml"
+DDP = Path(__file__).parents[1] / "accelerate_configs" / "ddp.yaml"
 WORDS = 20_000  # of a language
 INTENTS = ("alarm_set", "play_music", "news_query", "weather_query")
 RECIPE = """
@@ -119,18 +121,17 @@ def write_model(folder, words):
 
 
 def measured(command, environment):
-    """(seconds, CPU seconds, peak GiB with mapped files, peak GiB of its own) of a command and its children."""
+    """(seconds, CPU seconds of all processes, the most GiB that one of them has with mapped files, and without)."""
     before, start, own = resource.getrusage(resource.RUSAGE_CHILDREN), time.time(), [0]
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
     def watch():
         while child.poll() is None:
-            try:
-                status = Path(f"/proc/{child.pid}/status").read_text()
-            except OSError:
-                break
-            found = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")]
-            own[0] = max(own[0], *map(int, found or [0]))
+            with contextlib.suppress(OSError, psutil.Error):  # one has ended
+                for process in (psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)):
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                    found = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")]
+                    own[0] = max(own[0], *map(int, found or [0]))
             time.sleep(0.05)
 
     watcher = threading.Thread(target=watch)
@@ -160,7 +161,7 @@ def main():
         recipe.write_text(RECIPE.format(folder=folder))
         command = [sys.executable, "-m", "midalign.train", str(recipe)]
         if options.processes > 1:
-            launch = ["-m", "accelerate.commands.launch", "--config_file", str(CPU)]
+            launch = ["-m", "accelerate.commands.launch", "--config_file", str(DDP)]
             command = [sys.executable, *launch, "--num_processes", str(options.processes), *command[1:]]
         environment = {**os.environ, "HF_DATASETS_CACHE": str(folder / "cache")}
         for turn in ("first", "second"):
