@@ -201,7 +201,12 @@ def test_joint_reads_the_task_rows_of_stock_sft_in_the_same_order(make_model, ro
     seen = {}
     for name, cls, config, extra in (
         ("stock", SFTTrainer, SFTConfig, {}),
-        ("joint", MidAlignTrainer, functools.partial(MidAlignConfig, share_prefix=False), {"pairs": pairs}),
+        (
+            "joint",
+            MidAlignTrainer,
+            functools.partial(MidAlignConfig, share_prefix=False, try_on_start=False),
+            {"pairs": pairs},
+        ),
     ):
         batches = seen[name] = []
 
@@ -293,7 +298,8 @@ def test_the_head_scores_what_has_a_label_and_no_other_token(make_model, rows, t
 
     head = _ChunkedLogProbFunction.apply
     monkeypatch.setattr(_ChunkedLogProbFunction, "apply", count)
-    args = MidAlignConfig(align_schedule="sft", output_dir=str(tmp_path), **(COMMON | {"max_steps": 1}))
+    settings = COMMON | {"max_steps": 1, "try_on_start": False}
+    args = MidAlignConfig(align_schedule="sft", output_dir=str(tmp_path), **settings)
     trainer = train(MidAlignTrainer, make_model(), args, rows, tokenizer, lora=True)
     batch = next(iter(trainer.get_train_dataloader()))
     assert scored == [(batch["labels"] != -100).sum()] and scored[0] < batch["labels"].numel() / 2
