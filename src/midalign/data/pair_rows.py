@@ -11,11 +11,10 @@ from datasets import Dataset, concatenate_datasets
 from midalign.data.checks import fit_problem
 from midalign.data.columns import rows_of
 from midalign.data.context import PROBE, frame_of, prompt_columns
-from midalign.data.pairs import spoken
+from midalign.data.pairs import SIDES, spoken
 from midalign.data.prepared import in_processes, prepared, tokenizer_key
 from midalign.data.tokens import sentence_ids
 
-SIDES = ("source", "target")
 IDS = pyarrow.list_(pyarrow.int32())
 PLAIN = pyarrow.schema(
     {
@@ -90,11 +89,11 @@ def _rows(table, tokenizer, max_length, context, frames):
     sentences = _sentences(table)
     ids = sentence_ids(tokenizer, [text for text, _ in sentences])
     same = {name: table[name] for name in ("source_text", "target_text", "place")} | {"language": table["source_lang"]}
-    columns, problems = same | _by_side("{}", ids), [None] * len(table)
+    alone = _by_side("{}", ids)
+    columns, problems = same | alone, [None] * len(table)
     lengths, schema = [list(map(len, ids))], PLAIN
     if context:
         prompts = _prompts(sentences, tokenizer, *context, frames)
-        alone = _by_side("{}", ids)
         columns["plain"] = [dict(zip(alone, own, strict=True)) for own in zip(*alone.values(), strict=True)]
         columns |= _by_side("{}", prompts["input_ids"]) | _by_side("{}_start", prompts["own"])
         lengths.append(list(map(len, prompts["input_ids"])))
