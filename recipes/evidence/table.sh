@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The table of recipes/evidence.md out of the counts of its runs, which hold no text: without models or data, in seconds.
+# The tables of recipes/evidence.md out of the counts of its runs, which hold no text: without models or data, in seconds.
 #
-#     recipes/evidence/table.sh validation|test [OUT]
+#     recipes/evidence/table.sh validation|test|rest [OUT]
 #
 # OUT: where queue.sh has put its scores; the counts of all runs there are taken over into recipes/evidence/PARTITION first.
 set -euo pipefail
@@ -11,9 +11,16 @@ mkdir -p "$scores"
 for file in ${2:+"$2/$partition"/*/*/counts.json}; do
     cp "$file" "$scores/$(basename "$(dirname "$file")").json" # ARM-SEED/ARM-SEED/counts.json
 done
-base=() others=()
-for file in "$scores"/*-*.json; do
-    run=$(basename "$file" .json)
-    if [ "${run%-*}" = task ]; then base+=("task=$file"); else others+=("${run%-*}=$file"); fi
+for task in intents slots; do
+    base=() others=() prefix=
+    [ $task = slots ] && prefix=slots_
+    for file in "$scores"/*-*.json; do
+        arm=$(basename "${file%-*}")
+        case $arm in
+            "${prefix}task") base+=("task=$file") ;;
+            slots_*) [ $task = intents ] || others+=("${arm#slots_}=$file") ;;
+            *) [ $task = slots ] || others+=("$arm=$file") ;;
+        esac
+    done
+    [ ${#base[@]} -eq 0 ] || midalign evaluate "${base[@]}" "${others[@]}" --output "data/evidence-$partition/$task"
 done
-midalign evaluate "${base[@]}" "${others[@]}" --output "data/evidence-$partition"
