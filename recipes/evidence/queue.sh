@@ -23,7 +23,8 @@ queue=(
     task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
     task-2 context-2 domain1000-2 domain300-1 paper-1
     task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
-    labels-1 translate-1 slots_task-1 slots_context-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3
+    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3 context_first-1 context_held-1
+    slots_task-1 slots_context-1 slots_words-1 slots_context_words-1
 )
 [ $# -gt 0 ] && queue=("$@")
 
@@ -32,6 +33,14 @@ pairs() { # pairs FOLDER [OPTION...]: in-domain pairs, made once
     rm -rf "$out/$1.part" # of a command that was cut
     python examples/in_domain_pairs.py "$massive" "$out/$1.part" "${locales[@]}" --labelled $labelled "${@:2}"
     mv "$out/$1.part" "$out/$1"
+}
+
+values() { # the labelled rows, half of them with words of the pairs in their slots, made once
+    [ -d "$out/values" ] && return
+    rm -rf "$out/values.part"
+    pairs pairs/domain1000 --pairs 1000
+    python examples/foreign_values.py "$massive" "$out/values.part" "$out/pairs/domain1000" --labelled $labelled
+    mv "$out/values.part" "$out/values"
 }
 
 options() { # options ARM -> what it has beside its recipe
@@ -45,9 +54,11 @@ options() { # options ARM -> what it has beside its recipe
             case $1 in
                 context_held) echo --align_stop_gradient true ;;
                 context_first) echo --align_until 150 ;;
+                context_words) values && echo --task_data "$out/values" ;;
                 context?*) echo --align_batch_size "${1#context}" ;;
             esac
             ;;
+        words) values && echo --task_data "$out/values" ;;
         shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
         tatoeba) echo --align_data "$tatoeba" ;;
         paper) echo --align_data "$tatoeba" --align_center false --align_pool_skip_first false ;;
@@ -84,7 +95,7 @@ for run in "${queue[@]}"; do
     among=("${scored[@]}")
     [ "$task" = slots ] && among=("${scored[@]:0:7}") # such an answer takes five times as long
     recipe=align
-    case $arm in task | twice | labels | translate) recipe=sft ;; esac
+    case $arm in task | twice | labels | translate | words) recipe=sft ;; esac
     given=$(options "$arm")
     read -ra given <<< "${given//$'\n'/ }"
     if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
