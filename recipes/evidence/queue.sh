@@ -39,7 +39,7 @@ values() { # the labelled rows, half of them with words of the pairs in their sl
     [ -d "$out/values" ] && return
     rm -rf "$out/values.part"
     pairs pairs/domain1000 --pairs 1000
-    python examples/foreign_values.py "$massive" "$out/values.part" "$out/pairs/domain1000" --labelled $labelled
+    python recipes/evidence/foreign_values.py "$massive" "$out/values.part" "$out/pairs/domain1000" --labelled $labelled
     mv "$out/values.part" "$out/values"
 }
 

@@ -1,10 +1,9 @@
 """English slot rows, some of them with words of other languages in their slots, so that foreign words must be copied.
 
-    python examples/foreign_values.py data/massive data/foreign_values data/pairs --labelled 4800
+    python recipes/evidence/foreign_values.py data/massive data/foreign_values data/pairs --labelled 4800
 
 "wake me up at [time : nine am]" becomes "wake me up at [time : saa tatu]": the words are any that stand together in
-sentences of the pairs, which have no labels. English rows alone teach a list of English words by heart: most values of
-MASSIVE's English test rows are in its training rows, hardly any of its Swahili ones.
+sentences of the pairs, which have no labels. An arm of recipes/evidence.md that failed: it costs slot F1 everywhere.
 """
 
 import argparse
