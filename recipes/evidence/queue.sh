@@ -85,6 +85,7 @@ case ${PARTITION:-validation} in
     validation) rows=(--partition validation --rows 300) scored=(en-US "${locales[@]}" "${never[@]}") ;;
     test) rows=(--partition test) scored=(en-US "${locales[@]}" "${unseen[@]}") ;;
     rest) rows=(--partition test) scored=("${rest[@]}") ;;
+    *) echo "PARTITION is $PARTITION; take validation, test or rest" >&2 && exit 2 ;;
 esac
 
 for run in "${queue[@]}"; do
