@@ -47,7 +47,9 @@ def main():
     parser.add_argument("pairs", nargs="+", help="files or folders, as align_data has them")
     parser.add_argument("--pivot", default="en-US")
     parser.add_argument("--labelled", type=int, default=None, help="task_rows of the run; all when unset")
-    parser.add_argument("--share", type=float, default=0.5, help="of the rows that get other words")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="of the rows, with slots or without, that get other words"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     task, draw = find_task("slots"), random.Random(options.seed)

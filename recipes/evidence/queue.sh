@@ -31,15 +31,15 @@ queue=(
 pairs() { # pairs FOLDER [OPTION...]: in-domain pairs, made once
     [ -d "$out/$1" ] && return
     rm -rf "$out/$1.part" # of a command that was cut
-    python examples/in_domain_pairs.py "$massive" "$out/$1.part" "${locales[@]}" --labelled $labelled "${@:2}"
+    python examples/in_domain_pairs.py "$massive" "$out/$1.part" "${locales[@]}" --labelled $labelled "${@:2}" || exit
     mv "$out/$1.part" "$out/$1"
 }
 
-values() { # the labelled rows, half of them with words of the pairs in their slots, made once
+values() { # the labelled rows, half of those with slots with words of the pairs in their slots, made once
     [ -d "$out/values" ] && return
     rm -rf "$out/values.part"
     pairs pairs/domain1000 --pairs 1000
-    python recipes/evidence/foreign_values.py "$massive" "$out/values.part" "$out/pairs/domain1000" --labelled $labelled
+    python recipes/evidence/foreign_values.py "$massive" "$out/values.part" "$out/pairs/domain1000" --labelled $labelled || exit
     mv "$out/values.part" "$out/values"
 }
 
@@ -55,7 +55,7 @@ options() { # options ARM -> what it has beside its recipe
                 context_held) echo --align_stop_gradient true ;;
                 context_first) echo --align_until 150 ;;
                 context_words) values && echo --task_data "$out/values" ;;
-                context?*) echo --align_batch_size "${1#context}" ;;
+                context[0-9]*) echo --align_batch_size "${1#context}" ;;
             esac
             ;;
         words) values && echo --task_data "$out/values" ;;
@@ -65,7 +65,7 @@ options() { # options ARM -> what it has beside its recipe
         labels) echo --task_languages en-US "${locales[@]}" --task_rows 800 ;;
         translate)
             pairs pairs/domain1000 --pairs 1000
-            echo --task intents translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000 \
+            echo --task $task translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000 \
                 --task_languages en-US cy-en,ja-en,jv-en,sw-en,tr-en --max_steps 613
             ;;
         both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" ;;

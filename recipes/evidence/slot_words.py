@@ -35,6 +35,7 @@ def fates(locale, gold, answered, utterance, english):
         words = spelled(words).casefold()
         return "".join(words.split()) if without_spaces(locale) else words
 
+    english = {(slot, plain(words)) for slot, words in english}
     left = [(slot, plain(words)) for slot, words in answered]
     wanted = [(slot, plain(words)) for slot, words in gold]
     hits = Counter(wanted) & Counter(left)

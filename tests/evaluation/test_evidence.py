@@ -48,6 +48,9 @@ def test_languages_without_spaces_are_compared_without_them(fates):
     assert fates("ja-JP", [("time", "午前 九 時")], [("time", "午前九時")], "午前九時に起こして", set()) == [
         ("time", "午前 九 時", "right")
     ]
+    assert fates("ja-JP", [("time", "九 時")], [("time", "nine am")], "九時に", ENGLISH) == [
+        ("time", "九 時", "English")
+    ]
 
 
 @pytest.mark.parametrize(
