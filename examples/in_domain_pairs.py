@@ -3,7 +3,7 @@
     python examples/in_domain_pairs.py data/massive data/pairs sw-KE cy-GB --labelled 4800 --pairs 1000
 
 Rows that a run with `task_rows: 4800` takes labels from (its `sample`) are left out, so that no pair has a label on its
-English side.
+English side; so are rows that have the text of a test row in any of the languages.
 """
 
 import argparse
@@ -28,20 +28,23 @@ def main():
     parser.add_argument("--wrong", action="store_true", help="give every sentence another one's translation: a control")
     options = parser.parse_args()
     task = find_task("intents")
-    pivot = task_rows(task, options.data, options.pivot, "train", None)
-    tests = texts_of_tests(task, options.data, options.pivot, None, Sieve())
-    usable = Sieve().keep(pivot, among_tests(tests, task.guarded))  # as in a run, which takes its sample of these
-    labelled = {row["id"] for row in sample(usable, options.labelled)}
-    free = sample([row for row in usable if row["id"] not in labelled], options.pairs)
+
+    def usable(locale):  # as in a run, which takes its sample of these
+        tests = texts_of_tests(task, options.data, locale, None, Sieve())
+        return Sieve().keep(task_rows(task, options.data, locale, "train", None), among_tests(tests, task.guarded))
+
+    pivot = usable(options.pivot)
+    labelled = {row["id"] for row in sample(pivot, options.labelled)}
+    translated = {locale: {row["id"]: row["utt"] for row in usable(locale)} for locale in options.locales}
+    in_all = set.intersection(*map(set, translated.values())) - labelled
+    free = sample([row for row in pivot if row["id"] in in_all], options.pairs)
+    partners = free[1:] + free[:1] if options.wrong else free
     options.output.mkdir(parents=True, exist_ok=True)
-    for locale in options.locales:
-        translated = {row["id"]: row["utt"] for row in task_rows(task, options.data, locale, "train", None)}
+    for locale, texts in translated.items():
         source, target = language_of(locale), language_of(options.pivot)
         with (options.output / f"{source}-{target}.jsonl").open("w", encoding="utf-8") as file:
-            both = [row for row in free if row["id"] in translated]
-            partners = both[1:] + both[:1] if options.wrong else both
-            for row, partner in zip(both, partners, strict=True):
-                pair = {"source": translated[partner["id"]], "target": row["utt"]}
+            for row, partner in zip(free, partners, strict=True):
+                pair = {"source": texts[partner["id"]], "target": row["utt"]}
                 pair |= {"source_lang": source, "target_lang": target}
                 file.write(json.dumps(pair, ensure_ascii=False) + "\n")
 
