@@ -47,7 +47,7 @@ PAIRS = [
 @pytest.mark.parametrize("lora", [False, True], ids=["full", "lora"])
 def test_the_loop_that_one_can_read_has_the_trainers_losses_and_weights(lora, loop, make_model, tokenizer, tmp_path):
     def model():
-        own = make_model()
+        own = make_model().double()  # AdamW divides by a gradient's size: near zero float32 rounding moves a weight
         if not lora:
             return own
         torch.manual_seed(1)
@@ -91,8 +91,7 @@ def test_the_loop_that_one_can_read_has_the_trainers_losses_and_weights(lora, lo
     before = dict(model().named_parameters())
     moved = 0.0
     for (name, weight), other in zip(own.named_parameters(), trainer.model.parameters(), strict=True):
-        # AdamW divides a gradient by its own size: of one near zero rounding moves a weight, on some CPUs by 1.6e-5.
-        assert torch.allclose(weight, other, rtol=0, atol=5e-5), name
+        assert torch.allclose(weight, other, rtol=0, atol=1e-5), name
         moved = max(moved, (weight - before[name]).abs().max().item())
     assert moved > 0.02  # four steps of AdamW at 1e-2
 
