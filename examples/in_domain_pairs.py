@@ -10,9 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from midalign.data.checks import Sieve, among_tests
-from midalign.data.reading import task_rows, texts_of_tests
-from midalign.data.streams import sample
+from midalign.data.streams import free_of_tests, sample
 from midalign.languages import language_of
 from midalign.tasks import find_task
 
@@ -28,14 +26,12 @@ def main():
     parser.add_argument("--wrong", action="store_true", help="give every sentence another one's translation: a control")
     options = parser.parse_args()
     task = find_task("intents")
-
-    def usable(locale):  # as in a run, which takes its sample of these
-        tests = texts_of_tests(task, options.data, locale, None, Sieve())
-        return Sieve().keep(task_rows(task, options.data, locale, "train", None), among_tests(tests, task.guarded))
-
-    pivot = usable(options.pivot)
+    pivot = free_of_tests(task, options.data, options.pivot)
     labelled = {row["id"] for row in sample(pivot, options.labelled)}
-    translated = {locale: {row["id"]: row["utt"] for row in usable(locale)} for locale in options.locales}
+    translated = {
+        locale: {row["id"]: row["utt"] for row in free_of_tests(task, options.data, locale)}
+        for locale in options.locales
+    }
     in_all = set.intersection(*map(set, translated.values())) - labelled
     free = sample([row for row in pivot if row["id"] in in_all], options.pairs)
     partners = free[1:] + free[:1] if options.wrong else free

@@ -11,10 +11,9 @@ import json
 import random
 from pathlib import Path
 
-from midalign.data.checks import Sieve, among_tests
+from midalign.data.checks import Sieve
 from midalign.data.pairs import read_pairs
-from midalign.data.reading import task_rows, texts_of_tests
-from midalign.data.streams import sample
+from midalign.data.streams import free_of_tests, sample
 from midalign.tasks import find_task
 from midalign.tasks.items import without_spaces
 from midalign.tasks.slots.massive import BRACKET
@@ -53,8 +52,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     task, draw = find_task("slots"), random.Random(options.seed)
-    tests = texts_of_tests(task, options.data, options.pivot, None, Sieve())
-    usable = Sieve().keep(task_rows(task, options.data, options.pivot, "train", None), among_tests(tests, task.guarded))
+    usable = free_of_tests(task, options.data, options.pivot)
     pairs = read_pairs(options.pairs, Sieve(), options.pivot)  # without the bad ones, as with on_bad_row: skip
     sentences = [(pair["source_lang"], pair["source"]) for pair in pairs if not {*"[]"} & {*pair["source"]}]
     folder = options.output / options.pivot

@@ -10,9 +10,8 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from midalign.data.checks import Sieve, among_tests
-from midalign.data.reading import task_rows, texts_of_tests
-from midalign.data.streams import sample
+from midalign.data.reading import task_rows
+from midalign.data.streams import free_of_tests, sample
 from midalign.files import objects
 from midalign.tasks import find_task
 from midalign.tasks.items import without_spaces
@@ -72,11 +71,7 @@ def main():
     def values(rows):
         return {(slot, spelled(words).casefold()) for row in rows for slot, words in parse(row["annot_utt"])}
 
-    pivot, tests = (
-        task_rows(task, options.data, "en-US", "train", None),
-        texts_of_tests(task, options.data, "en-US", None, Sieve()),
-    )
-    labelled = values(sample(Sieve().keep(pivot, among_tests(tests, task.guarded)), options.labelled))  # as in a run
+    labelled = values(sample(free_of_tests(task, options.data, "en-US"), options.labelled))  # as in a run
     parallel = task_rows(task, options.data, "en-US", options.partition, None)
     english = labelled | values(parallel)
     print("| locale | slots | " + " | ".join(FATES) + " | seen | right if seen | right if not |")

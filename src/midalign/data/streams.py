@@ -7,7 +7,7 @@ from functools import partial
 from datasets import ClassLabel, concatenate_datasets
 
 from midalign.data.chat_rows import chat_rows
-from midalign.data.checks import among_tests
+from midalign.data.checks import Sieve, among_tests
 from midalign.data.pair_rows import pair_rows
 from midalign.data.pairs import hold_out, of_languages, read_pairs, spoken, without_tests
 from midalign.data.reading import each_task_row, task_rows, texts_of_tests
@@ -41,6 +41,12 @@ def drawn(rows, count):
 
 def _place(name):
     return hashlib.sha256(name.encode()).digest()
+
+
+def free_of_tests(task, source, locale):
+    """Training rows of a locale, but for those with the text of a test row of it (as with `on_bad_row: skip`)."""
+    tests = texts_of_tests(task, source, locale, None, Sieve())
+    return Sieve().keep(task_rows(task, source, locale, "train", None), among_tests(tests, task.guarded))
 
 
 def read_locales(task, data, locales, partition, count, sieve=None):
