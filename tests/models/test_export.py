@@ -15,7 +15,7 @@ from midalign.errors import InputError, MidalignError
 from midalign.models import export as exporting
 from midalign.models import gguf
 from midalign.models.export import export
-from midalign.models.runs import find_run
+from midalign.models.runs import find_run, learned, seed_of
 
 CHATS = [[{"role": "user", "content": text}] for text in ("wake me at nine", "wie ist das Wetter", "ne bileyim")]
 
@@ -107,6 +107,22 @@ def test_a_cast_is_measured_and_said(run, tmp_path):
 def test_a_model_without_an_adapter_is_exported_too_in_the_precision_that_it_had(base, tmp_path):
     record = export(find_run(str(base)), tmp_path / "out", CHATS, max_new_tokens=4)
     assert record["adapter"] is None and record["dtype"] == "float32" and record["answers"]["equal"] == 1.0
+
+
+def test_an_exported_model_knows_the_task_and_the_seed_of_its_run(run, tmp_path):
+    own = run()
+    (own.adapter / "run.json").write_text('{"recipe": {"seed": 7}, "tasks": [{"name": "intents"}], "step": 3}')
+    export(own, tmp_path / "out", [])
+    exported = find_run(str(tmp_path / "out"))
+    assert (seed_of(exported), learned(exported)) == (7, "intents")
+    export(exported, tmp_path / "again", [])
+    assert seed_of(find_run(str(tmp_path / "again"))) == 7
+
+
+def test_an_exported_model_of_an_adapter_without_a_record_has_none(run, tmp_path):
+    export(run(), tmp_path / "out", [])
+    exported = find_run(str(tmp_path / "out"))
+    assert (seed_of(exported), learned(exported)) == (None, None)
 
 
 def test_a_folder_that_is_not_the_run_is_not_left_behind(run, tmp_path, monkeypatch):

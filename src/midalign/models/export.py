@@ -19,9 +19,8 @@ from midalign.models.adapters import server_notes
 from midalign.models.agreement import TOLERANCE, largest_gap, logits, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
 from midalign.models.merged import free_place, placed
-from midalign.models.runs import load_run
+from midalign.models.runs import EXPORTED, load_run, trained_as
 
-RECORD = "export.json"
 SENTENCES = 12
 
 
@@ -62,6 +61,7 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
         gap, largest = largest_gap(of_run, of_written)
         record = {
             "run": run.name,
+            "trained_as": trained_as(run),
             "base": run.path,
             "adapter": str(run.adapter) if run.adapter else None,
             "trained_on_bits": 4 if run.model.load_in_4bit else 8 if run.model.load_in_8bit else None,
@@ -71,7 +71,7 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
             "adapter_notes": server_notes(run.adapter) if run.adapter else [],
             "packages": {name: version(name) for name in ("midalign", "transformers", "peft", "torch")},
         }
-        (staging / RECORD).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        (staging / EXPORTED).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
     return record
 
 

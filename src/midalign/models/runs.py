@@ -23,6 +23,7 @@ from midalign.shipped import is_recipe
 from midalign.texts import place_of, shown, squeeze
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+EXPORTED = "export.json"
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
 OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
 DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
@@ -73,8 +74,21 @@ def seed_of(run):
         return None
 
 
+def trained_as(run):
+    """`recipe` and `tasks` of the record that a run or an exported model has; None without one."""
+    try:
+        record = _record(run)
+        return {part: record[part] for part in ("recipe", "tasks")}
+    except NO_RECORD:
+        return None
+
+
 def _record(run):
-    return json.loads(Path(run.adapter or run.path, "run.json").read_text(encoding="utf-8"))
+    folder = Path(run.adapter or run.path)
+    try:
+        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["trained_as"]
 
 
 def find_run(argument, dtype=None, base=None):
