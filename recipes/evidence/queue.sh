@@ -7,8 +7,8 @@
 # TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs and scores go. Without ARM-SEED: all of the list below, in order.
 # An arm called slots_... is the same with slots in place of intents.
 # The adapter goes into the model before it answers, which is a third of the time and the model that one would deploy.
-# PARTITION=test scores all test rows of nine locales, PARTITION=rest those of the other thirteen, in place of 300 validation
-# rows of thirteen.
+# In place of 300 validation rows of thirteen locales, PARTITION=english scores all validation rows of English, PARTITION=test
+# all test rows of nine locales, PARTITION=rest those of the other thirteen.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=$1 massive=$2 tatoeba=$3 out=$4
@@ -83,9 +83,10 @@ never=(de-DE es-ES hi-IN fi-FI th-TH af-ZA tl-PH) # validation rows of these are
 unseen=(fr-FR ko-KR ru-RU) rest=("${never[@]}" am-ET ar-SA el-GR is-IS vi-VN zh-CN)
 case ${PARTITION:-validation} in
     validation) rows=(--partition validation --rows 300) scored=(en-US "${locales[@]}" "${never[@]}") ;;
+    english) rows=(--partition validation) scored=(en-US) ;;
     test) rows=(--partition test) scored=(en-US "${locales[@]}" "${unseen[@]}") ;;
     rest) rows=(--partition test) scored=("${rest[@]}") ;;
-    *) echo "PARTITION is $PARTITION; take validation, test or rest" >&2 && exit 2 ;;
+    *) echo "PARTITION is $PARTITION; take validation, english, test or rest" >&2 && exit 2 ;;
 esac
 
 for run in "${queue[@]}"; do
