@@ -22,7 +22,7 @@ queue=(
     task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
     task-2 context-2 domain1000-2 domain300-1 paper-1
     task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
-    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3 context_first-1 context_held-1 context_half-1
+    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3 context_first-1 context_held-1 context_half-1 context_gentle-1
     slots_task-1 slots_context-1 slots_words-1 slots_context_words-1
 )
 [ $# -gt 0 ] && queue=("$@")
@@ -54,6 +54,7 @@ options() { # options ARM -> what it has beside its recipe
                 context_held) echo --align_stop_gradient true ;;
                 context_first) echo --align_until 150 ;;
                 context_half) echo --align_weight 0.5 ;;
+                context_gentle) echo --align_stop_gradient true --align_weight 0.5 ;;
                 context_words) values && echo --task_data "$out/values" ;;
                 context[0-9]*) echo --align_batch_size "${1#context}" ;;
             esac
