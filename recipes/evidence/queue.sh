@@ -19,11 +19,12 @@ dtype=${DTYPE:-bfloat16}
 labelled=4800 # rows with a label; the other 6,700 are free for pairs
 locales=(cy-GB ja-JP jv-ID sw-KE tr-TR)
 queue=(
-    task-1 context-1 domain1000-1 tatoeba-1 shuffled-1
-    task-2 context-2 domain1000-2 domain300-1 paper-1
-    task-3 context-3 domain1000-3 domain100-1 both-1 twice-1
-    labels-1 translate-1 tatoeba-2 shuffled-2 tatoeba-3 shuffled-3 context_first-1 context_held-1 context_half-1 context_gentle-1
-    slots_task-1 slots_context-1 slots_words-1 slots_context_words-1
+    task-1 context_gentle-1 task-2 context_gentle-2 task-3 context_gentle-3 task-4 context_gentle-4 task-5 context_gentle-5
+    context_gentle_tatoeba-1 context_gentle_shuffled-1 context-1 context_held-1 context_half-1 context_first-1
+    domain1000-1 tatoeba-1 shuffled-1 paper-1 context_gentle100-1 context_gentle300-1 both-1 twice-1 labels-1 translate-1
+    context_gentle_tatoeba-2 context_gentle_shuffled-2 context_gentle_tatoeba-3 context_gentle_shuffled-3
+    context_held-2 context_held-3 context_half-2 context_half-3
+    slots_task-1 slots_context_gentle-1 slots_words-1 slots_context_words-1
 )
 [ $# -gt 0 ] && queue=("$@")
 
@@ -48,13 +49,19 @@ options() { # options ARM -> what it has beside its recipe
         twice) echo --max_steps 600 ;;
         domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" ;;
         context*)
-            pairs pairs/domain1000 --pairs 1000
-            echo --align_data "$out/pairs/domain1000" --align_context task --align_pooling last --align_pool_skip_first false
+            local from=$out/pairs/domain1000
+            case $1 in
+                *_tatoeba) from=$tatoeba ;;
+                *_shuffled) from=$out/pairs/shuffled && pairs pairs/shuffled --pairs 1000 --wrong ;;
+                *_gentle[0-9]*) from=$out/pairs/domain${1#*_gentle} && pairs "pairs/domain${1#*_gentle}" --pairs "${1#*_gentle}" ;;
+                *) pairs pairs/domain1000 --pairs 1000 ;;
+            esac
+            echo --align_data "$from" --align_context task --align_pooling last --align_pool_skip_first false
             case $1 in
                 context_held) echo --align_stop_gradient true ;;
                 context_first) echo --align_until 150 ;;
                 context_half) echo --align_weight 0.5 ;;
-                context_gentle) echo --align_stop_gradient true --align_weight 0.5 ;;
+                context_gentle*) echo --align_stop_gradient true --align_weight 0.5 ;;
                 context_words) values && echo --task_data "$out/values" ;;
                 context[0-9]*) echo --align_batch_size "${1#context}" ;;
             esac
