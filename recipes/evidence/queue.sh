@@ -4,7 +4,8 @@
 #     recipes/evidence/queue.sh MODEL MASSIVE TATOEBA OUT [ARM-SEED...]
 #
 # MODEL: a folder of Gemma 3 270M with a chat template.   MASSIVE: <locale>/{train,validation}.jsonl.
-# TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs and scores go. Without ARM-SEED: all of the list below, in order.
+# TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs, merged models (0.3 GB each)
+# and scores go. Without ARM-SEED: all of the list below, in order.
 # An arm called slots_... is the same with slots in place of intents.
 # The adapter goes into the model before it answers, which is a third of the time and the model that one would deploy.
 # In place of 300 validation rows of thirteen locales, PARTITION=english scores all validation rows of English, PARTITION=test
@@ -58,12 +59,16 @@ options() { # options ARM -> what it has beside its recipe
             esac
             echo --align_data "$from" --align_context task --align_pooling last --align_pool_skip_first false
             case $1 in
+                context) ;;
                 context_held) echo --align_stop_gradient true ;;
                 context_first) echo --align_until 150 ;;
                 context_half) echo --align_weight 0.5 ;;
-                context_gentle*) echo --align_stop_gradient true --align_weight 0.5 ;;
+                context_gentle | context_gentle_tatoeba | context_gentle_shuffled | context_gentle[0-9]*)
+                    echo --align_stop_gradient true --align_weight 0.5
+                    ;;
                 context_words) values && echo --task_data "$out/values" ;;
                 context[0-9]*) echo --align_batch_size "${1#context}" ;;
+                *) echo "no arm is called $1" >&2 && return 2 ;;
             esac
             ;;
         words) values && echo --task_data "$out/values" ;;
@@ -115,7 +120,11 @@ for run in "${queue[@]}"; do
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"
         touch "$out/runs/$run/done"
     fi
-    [ -e "$out/merged/$run" ] || midalign export "$out/runs/$run" --output "$out/merged/$run" --rows 0 --dtype "$dtype"
-    midalign evaluate "$out/merged/$run" --task "$task" --data "$massive" --no-base --dtype "$dtype" --batch-size 64 \
+    merged=$out/merged/$dtype/$run
+    if [ ! "$merged" -nt "$out/runs/$run/done" ]; then # trained anew, or never merged
+        rm -rf "$merged"
+        midalign export "$out/runs/$run" --output "$merged" --rows 0 --dtype "$dtype"
+    fi
+    midalign evaluate "$merged" --task "$task" --data "$massive" --no-base --dtype "$dtype" --batch-size 64 \
         "${rows[@]}" --locale "$(join "${among[@]}")" --supervised en-US --aligned "$(join "${locales[@]}")" --output "$scores"
 done

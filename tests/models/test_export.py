@@ -109,14 +109,23 @@ def test_a_model_without_an_adapter_is_exported_too_in_the_precision_that_it_had
     assert record["adapter"] is None and record["dtype"] == "float32" and record["answers"]["equal"] == 1.0
 
 
-def test_an_exported_model_knows_the_task_and_the_seed_of_its_run(run, tmp_path):
+def test_an_exported_model_knows_the_tasks_and_the_seed_of_its_run_and_no_path(run, tmp_path):
+    own, tasks = run(), [{"name": "intents", "data": "/home/me/rows"}, {"task": "/home/me/mine.py", "name": "mine"}]
+    record = {"recipe": {"seed": 7, "output_dir": "/home/me/out"}, "tasks": tasks, "step": 3}
+    (own.adapter / "run.json").write_text(json.dumps(record))
+    for source, folder in ((own, "out"), (tmp_path / "out", "again")):
+        kept = export(find_run(str(source)) if folder == "again" else source, tmp_path / folder, [])["trained_as"]
+        assert kept == {"recipe": {"seed": 7}, "tasks": [{"name": "intents"}, {"name": "mine.py"}]}
+        exported = find_run(str(tmp_path / folder))
+        assert (seed_of(exported), learned(exported)) == (7, "intents")
+
+
+def test_the_seed_of_an_older_record_without_tasks_is_kept(run, tmp_path):
     own = run()
-    (own.adapter / "run.json").write_text('{"recipe": {"seed": 7}, "tasks": [{"name": "intents"}], "step": 3}')
+    (own.adapter / "run.json").write_text('{"recipe": {"seed": 3}}')
     export(own, tmp_path / "out", [])
     exported = find_run(str(tmp_path / "out"))
-    assert (seed_of(exported), learned(exported)) == (7, "intents")
-    export(exported, tmp_path / "again", [])
-    assert seed_of(find_run(str(tmp_path / "again"))) == 7
+    assert (seed_of(exported), learned(exported)) == (3, None)
 
 
 def test_an_exported_model_of_an_adapter_without_a_record_has_none(run, tmp_path):

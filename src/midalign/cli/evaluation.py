@@ -41,7 +41,7 @@ def evaluate(
     rows: Annotated[
         int | None, typer.Option(min=1, help="Test rows of each locale; else score_rows, else all.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="What is asked; else the recipe's, else slots.")] = None,
+    task: Annotated[str | None, typer.Option(help="What is asked; else what the run has learned, else slots.")] = None,
     data: Annotated[str | None, typer.Option(help="Rows: a folder, a hub data set or `demo`.")] = None,
     revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
     partition: Annotated[Partition, typer.Option(help="Part of the data that is answered.")] = Partition.test,
@@ -84,7 +84,8 @@ def evaluate(
     everyone = with_bases(named) if base else named
     bases = [(None, run.name) for run in everyone[: len(everyone) - len(named)]]
     arms = arms_of([*bases, *((m.arm, found[m].run.name if m.is_counts else found[m].name) for m in told)])
-    seeds = {run.name: seed_of(run) for run in everyone} | {file.run.name: file.run.seed for file in files}
+    seeds = {run.name: seed_of(run) for run in named} | {file.run.name: file.run.seed for file in files}
+    seeds = dict.fromkeys((name for _, name in bases)) | seeds  # what a base was trained with is no arm's seed
     require_seeds(arms, seeds)
     for run in everyone:
         if not run.name or run.name.casefold() in FILES:

@@ -194,10 +194,13 @@ def _chats(run, data, locales, revision, count):
     from midalign.data.reading import task_rows
     from midalign.demo import corpus
 
-    task, recipe = task_of_runs([run], None)
-    if not (data or run.data):
-        data, locales = "demo", locales or list(corpus.DEMO_LOCALES)
+    if not count:
+        return []
+    kind = None
+    if not (data or run.data):  # any prompts compare a model with its copy
+        kind, data, locales = "slots", "demo", locales or list(corpus.DEMO_LOCALES)
+    task, recipe = task_of_runs([run], kind)
     names, data, revision = source_of(task, recipe, locales, data, revision)
-    each = [task_rows(task, data, name, "test", revision) for name in dict.fromkeys(names)] if count else []
+    each = [task_rows(task, data, name, "test", revision) for name in dict.fromkeys(names)]
     turns = (rows[i] for i in range(max(map(len, each), default=0)) for rows in each if i < len(rows))
     return [task.prompt(row) for row, _ in zip(turns, range(count), strict=False)]

@@ -71,7 +71,7 @@ def export(run, output, chats, dtype=None, batch_size=32, max_new_tokens=128):
             "adapter_notes": server_notes(run.adapter) if run.adapter else [],
             "packages": {name: version(name) for name in ("midalign", "transformers", "peft", "torch")},
         }
-        (staging / EXPORTED).write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        (staging / EXPORTED).write_text(json.dumps(record, indent=1), encoding="utf-8")
     return record
 
 

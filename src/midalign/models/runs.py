@@ -29,7 +29,7 @@ OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
 DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
 ADDITIVE = ("LORA", "ADALORA", "LOHA", "LOKR", "VERA", "IA3")  # change weights, neither tokens nor the cache
 
-# What reading run.json raises where none is there, or an older one, or one that is not ours.
+# What reading a record raises where none is there, or an older one, or one that is not ours.
 NO_RECORD = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -50,7 +50,7 @@ class Run:
 
 
 def learned(run):
-    """The name of the first task that a run's own record has; None without. Raises InputError for a file.
+    """The name of the first task in the record of a run or an exported model, None without. Raises InputError for a file.
 
     The file is not read: a folder may be somebody else's, and a task in a file is code.
     """
@@ -67,7 +67,7 @@ def learned(run):
 
 
 def seed_of(run):
-    """The seed that a run's own record has; None without."""
+    """The seed that the record of a run or an exported model has; None without."""
     try:
         return int(_record(run)["recipe"]["seed"])
     except NO_RECORD:
@@ -75,15 +75,20 @@ def seed_of(run):
 
 
 def trained_as(run):
-    """`recipe` and `tasks` of the record that a run or an exported model has; None without one."""
+    """What an exported model keeps of its run's record, in the record's form: the seed, and the tasks by name.
+
+    Where data and folders lie stays behind: a model may go to the hub.   None where there is no record.
+    """
     try:
         record = _record(run)
-        return {part: record[part] for part in ("recipe", "tasks")}
+        tasks = [Path(str(task.get("task", task["name"]))).name for task in record.get("tasks", ())]
+        return {"recipe": {"seed": int(record["recipe"]["seed"])}, "tasks": [{"name": name} for name in tasks]}
     except NO_RECORD:
         return None
 
 
 def _record(run):
+    """run.json; in the folder of an exported model `trained_as`, which export.json has."""
     folder = Path(run.adapter or run.path)
     try:
         return json.loads((folder / "run.json").read_text(encoding="utf-8"))
