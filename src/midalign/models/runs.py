@@ -50,7 +50,7 @@ class Run:
 
 
 def learned(run):
-    """The name of the first task in the record of a run or an exported model, None without. Raises InputError for a file.
+    """The first task in the record of a run or an exported model, None without. Raises InputError for one in a file.
 
     The file is not read: a folder may be somebody else's, and a task in a file is code.
     """
