@@ -4,10 +4,10 @@
 #     recipes/evidence/queue.sh MODEL MASSIVE TATOEBA OUT [ARM-SEED...]
 #
 # MODEL: a folder of Gemma 3 270M with a chat template.   MASSIVE: <locale>/{train,validation}.jsonl.
-# TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs, merged models (0.3 GB each)
-# and scores go. Without ARM-SEED: all of the list below, in order.
+# TATOEBA: <language>-en.jsonl.   OUT: where pairs, runs, merged models (0.3 GB each) and scores go.
+# Without ARM-SEED: all of the list below, in order.
 # An arm called slots_... is the same with slots in place of intents.
-# The adapter goes into the model before it answers, which is a third of the time and the model that one would deploy.
+# The adapter goes into the model before it answers, which is the model that one would deploy: two thirds of the time.
 # In place of 300 validation rows of thirteen locales, PARTITION=english scores all validation rows of English, PARTITION=test
 # all test rows of nine locales, PARTITION=rest those of the other thirteen.
 set -euo pipefail
@@ -54,7 +54,10 @@ options() { # options ARM -> what it has beside its recipe
             case $1 in
                 *_tatoeba) from=$tatoeba ;;
                 *_shuffled) from=$out/pairs/shuffled && pairs pairs/shuffled --pairs 1000 --wrong ;;
-                *_gentle[0-9]*) from=$out/pairs/domain${1#*_gentle} && pairs "pairs/domain${1#*_gentle}" --pairs "${1#*_gentle}" ;;
+                *_gentle[0-9]*)
+                    local count=${1#*_gentle}
+                    from=$out/pairs/domain$count && pairs "pairs/domain$count" --pairs "$count"
+                    ;;
                 *) pairs pairs/domain1000 --pairs 1000 ;;
             esac
             echo --align_data "$from" --align_context task --align_pooling last --align_pool_skip_first false

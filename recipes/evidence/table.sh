@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The tables of recipes/evidence.md out of the counts of its runs, which hold no text: without models or data, in seconds.
 #
-#     recipes/evidence/table.sh validation|english|test|rest|before [OUT]
+#     recipes/evidence/table.sh validation|english|test|rest [OUT]
+#     recipes/evidence/table.sh before
 #
 # OUT: where queue.sh has put its scores; the counts of all runs there are taken over into recipes/evidence/PARTITION first.
 set -euo pipefail

@@ -113,9 +113,10 @@ def test_an_exported_model_knows_the_tasks_and_the_seed_of_its_run_and_no_path(r
     own, tasks = run(), [{"name": "intents", "data": "/home/me/rows"}, {"task": "/home/me/mine.py", "name": "mine"}]
     record = {"recipe": {"seed": 7, "output_dir": "/home/me/out"}, "tasks": tasks, "step": 3}
     (own.adapter / "run.json").write_text(json.dumps(record))
-    for source, folder in ((own, "out"), (tmp_path / "out", "again")):
-        kept = export(find_run(str(source)) if folder == "again" else source, tmp_path / folder, [])["trained_as"]
-        assert kept == {"recipe": {"seed": 7}, "tasks": [{"name": "intents"}, {"name": "mine.py"}]}
+    kept = export(own, tmp_path / "out", [])["trained_as"]
+    again = export(find_run(str(tmp_path / "out")), tmp_path / "again", [])["trained_as"]
+    assert kept == again == {"recipe": {"seed": 7}, "tasks": [{"name": "intents"}, {"name": "mine.py"}]}
+    for folder in ("out", "again"):
         exported = find_run(str(tmp_path / folder))
         assert (seed_of(exported), learned(exported)) == (7, "intents")
 

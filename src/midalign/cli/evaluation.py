@@ -84,8 +84,8 @@ def evaluate(
     everyone = with_bases(named) if base else named
     bases = [(None, run.name) for run in everyone[: len(everyone) - len(named)]]
     arms = arms_of([*bases, *((m.arm, found[m].run.name if m.is_counts else found[m].name) for m in told)])
-    seeds = {run.name: seed_of(run) for run in named} | {file.run.name: file.run.seed for file in files}
-    seeds = dict.fromkeys((name for _, name in bases)) | seeds  # what a base was trained with is no arm's seed
+    seeds = {name: None for _, name in bases}  # what a base was trained with is no arm's seed
+    seeds |= {run.name: seed_of(run) for run in named} | {file.run.name: file.run.seed for file in files}
     require_seeds(arms, seeds)
     for run in everyone:
         if not run.name or run.name.casefold() in FILES:

@@ -55,8 +55,7 @@ def learned(run):
     The file is not read: a folder may be somebody else's, and a task in a file is code.
     """
     try:
-        first = _record(run)["tasks"][0]
-        name = str(first.get("task", first["name"]))
+        name = _names(_record(run))[0]
     except NO_RECORD:
         return None
     if name.endswith(".py"):
@@ -81,10 +80,14 @@ def trained_as(run):
     """
     try:
         record = _record(run)
-        tasks = [Path(str(task.get("task", task["name"]))).name for task in record.get("tasks", ())]
-        return {"recipe": {"seed": int(record["recipe"]["seed"])}, "tasks": [{"name": name} for name in tasks]}
+        tasks = [{"name": Path(name).name} for name in _names(record)]
+        return {"recipe": {"seed": int(record["recipe"]["seed"])}, "tasks": tasks}
     except NO_RECORD:
         return None
+
+
+def _names(record):
+    return [str(task.get("task", task["name"])) for task in record.get("tasks", ())]
 
 
 def _record(run):
