@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
+from peft import LoraConfig, get_peft_model
 from test_cli import parrot_that_says, result
+from transformers import AutoModelForCausalLM
 
 from midalign.cli.arms import arms_of, members, require_seeds
 from midalign.errors import InputError
@@ -100,6 +102,22 @@ def test_two_seeds_of_two_arms_are_compared_and_so_are_their_counts_alone(midali
         for kind in ("languages", "groups", "seeds"):
             assert after["runs"][arm][kind] == scores["runs"][arm][kind]
     assert '<h2 id="examples">' not in (tmp_path / "again" / "report.html").read_text()
+
+
+def test_the_seed_that_a_base_was_trained_with_leaves_no_adapter_out(midalign, four_runs, tmp_path):
+    runs, options = four_runs
+    base = runs / "task-1"  # of seed 1, as one of the adapters
+    for seed in (1, 2):
+        config = LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+        folder = tmp_path / f"adapter-{seed}"
+        get_peft_model(AutoModelForCausalLM.from_pretrained(base), config).save_pretrained(folder)
+        (folder / "run.json").write_text(json.dumps({"recipe": {"seed": seed}}))
+    arm = f"task={tmp_path}/adapter-1,{tmp_path}/adapter-2"
+    code, _, err = midalign("evaluate", arm, *options, "--output", tmp_path / "out")
+    assert code == 0, err
+    scores = result(tmp_path / "out")["runs"]
+    assert scores["task-1"]["seeds"] == {"task-1": None}
+    assert scores["task"]["seeds"] == {"adapter-1": 1, "adapter-2": 2} and scores["task"]["shared"] == []
 
 
 def test_a_run_and_the_counts_of_another_are_compared_where_they_answer_the_same_rows(midalign, four_runs, tmp_path):
