@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerFast
 
 from midalign import pages
 from midalign.analysis import page
-from midalign.models import tiny
 
 LETTERS = {
     "de": "hund katze maus pferd kuh ziege",
@@ -56,8 +55,7 @@ def pairs(tmp_path):
     return write_pairs(tmp_path / "pairs.jsonl")
 
 
-def test_the_embedded_model_and_pairs_need_nothing_else(midalign, tmp_path, monkeypatch):
-    monkeypatch.setattr(tiny, "pretrain", lambda model, tokenizer: None)  # half a minute
+def test_the_embedded_model_and_pairs_need_nothing_else(midalign, tmp_path):
     code, out, err = midalign("layers", "demo", "--pairs", "demo", "--sentences", 40, "-o", tmp_path / "layers")
     assert code == 0, err
     assert "demo: align_layer: " in out and "retrieval@1, cosine" in out

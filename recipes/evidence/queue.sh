@@ -44,11 +44,15 @@ values() { # the labelled rows, half of those with slots with words of the pairs
     mv "$out/values.part" "$out/values"
 }
 
+# What the recipe was before its setting was chosen: each sentence by itself, its tokens' mean, no side held.
+plain='--align_context plain --align_pooling mean --align_stop_gradient false --align_weight 1'
+skip='--align_pool_skip_first true'
+
 options() { # options ARM -> what it has beside its recipe
     case $1 in
         task) ;;
         twice) echo --max_steps 600 ;;
-        domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" ;;
+        domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" $plain $skip ;;
         context*)
             local from=$out/pairs/domain1000
             case $1 in
@@ -60,31 +64,29 @@ options() { # options ARM -> what it has beside its recipe
                     ;;
                 *) pairs pairs/domain1000 --pairs 1000 ;;
             esac
-            echo --align_data "$from" --align_context task --align_pooling last --align_pool_skip_first false
+            echo --align_data "$from"
             case $1 in
-                context) ;;
-                context_held) echo --align_stop_gradient true ;;
-                context_first) echo --align_until 150 ;;
-                context_half) echo --align_weight 0.5 ;;
-                context_gentle | context_gentle_tatoeba | context_gentle_shuffled | context_gentle[0-9]*)
-                    echo --align_stop_gradient true --align_weight 0.5
-                    ;;
-                context_words) values && echo --task_data "$out/values" ;;
-                context[0-9]*) echo --align_batch_size "${1#context}" ;;
+                context_gentle | context_gentle_tatoeba | context_gentle_shuffled | context_gentle[0-9]*) ;; # the recipe
+                context_held) echo --align_weight 1 ;;
+                context_half) echo --align_stop_gradient false ;;
+                context) echo --align_weight 1 --align_stop_gradient false ;;
+                context_first) echo --align_weight 1 --align_stop_gradient false --align_until 150 ;;
+                context_words) values && echo --align_weight 1 --align_stop_gradient false --task_data "$out/values" ;;
+                context[0-9]*) echo --align_weight 1 --align_stop_gradient false --align_batch_size "${1#context}" ;;
                 *) echo "no arm is called $1" >&2 && return 2 ;;
             esac
             ;;
         words) values && echo --task_data "$out/values" ;;
-        shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" ;;
-        tatoeba) echo --align_data "$tatoeba" ;;
-        paper) echo --align_data "$tatoeba" --align_center false --align_pool_skip_first false ;;
+        shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" $plain $skip ;;
+        tatoeba) echo --align_data "$tatoeba" $plain $skip ;;
+        paper) echo --align_data "$tatoeba" $plain --align_center false ;;
         labels) echo --task_languages en-US "${locales[@]}" --task_rows 800 ;;
         translate)
             pairs pairs/domain1000 --pairs 1000
             echo --task $task translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000 \
                 --task_languages en-US cy-en,ja-en,jv-en,sw-en,tr-en --max_steps 613
             ;;
-        both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" ;;
+        both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" $plain $skip ;;
         *) echo "no arm is called $1" >&2 && return 2 ;;
     esac
 }

@@ -1,12 +1,13 @@
-"""The embedded model: its tokenizer, its text, and that a build is whole or not there."""
+"""The embedded model: its tokenizer, its text, its weights being of this code, its folder whole or not there."""
 
 import random
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from midalign.demo.corpus import plain_text
+from midalign.errors import InputError
 from midalign.models import tiny
 
 
@@ -27,20 +28,49 @@ def test_text_comes_back_from_its_tokens(text, tokenizer):
     assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-def test_the_reloaded_model_folder_tokenises_like_the_built_tokenizer(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(tiny, "pretrain", lambda model, tokenizer: None)
+def test_the_model_folder_tokenises_like_the_built_tokenizer(tokenizer, tmp_path):
     path = tiny.tiny_model(tmp_path)
-    assert tiny.tiny_model(tmp_path) == path  # found, not built again
     loaded = AutoTokenizer.from_pretrained(path)
     chat = [{"role": "user", "content": "despiértame a las ocho"}]
     assert loaded.apply_chat_template(chat) == tokenizer.apply_chat_template(chat)
 
 
-def test_a_cut_off_build_leaves_no_model_folder(tmp_path, monkeypatch):
-    def cut_off(model, tokenizer):
+def test_the_model_folder_is_found_again_and_not_written_again(tmp_path, monkeypatch):
+    path = tiny.tiny_model(tmp_path)
+    monkeypatch.delattr(tiny, "pretrained_model")
+    assert tiny.tiny_model(tmp_path) == path
+
+
+def test_the_shipped_weights_are_of_this_corpus_and_code_and_know_its_words(tokenizer):
+    model = tiny.pretrained_model(tokenizer, tiny.fingerprint())
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert tiny.WEIGHTS.stat().st_size < 2_500_000
+    losses = [loss(one, tokenizer, "el-GR") for one in (tiny.initial_model(tokenizer), model)]
+    assert losses[1] < losses[0] / 3
+
+
+def test_weights_of_another_corpus_or_code_are_refused_with_the_command_to_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny, "plain_text", lambda locale: ["a word"])
+    with pytest.raises(InputError, match=r"python -m midalign\.models\.tiny"):
+        tiny.tiny_model(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_made_in_small_come_back_in_half_precision(tokenizer, tmp_path, monkeypatch):
+    tiny.make_weights(tmp_path / "small.safetensors", steps=2)
+    made = tiny.initial_model(tokenizer)
+    tiny.pretrain(made, tokenizer, steps=2)
+    monkeypatch.setattr(tiny, "WEIGHTS", tmp_path / "small.safetensors")
+    loaded = tiny.pretrained_model(tokenizer, tiny.fingerprint())
+    for one, other in zip(made.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(one.half().float(), other)
+
+
+def test_a_cut_off_process_leaves_no_model_folder(tmp_path, monkeypatch):
+    def cut_off(self, folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tiny, "pretrain", cut_off)
+    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", cut_off)
     with pytest.raises(KeyboardInterrupt):
         tiny.tiny_model(tmp_path)
     assert not list(tmp_path.glob("tiny-model-*"))
@@ -57,22 +87,17 @@ def test_documents_hold_one_sentence_and_nothing_but_its_own_words(tokenizer):
 
 def test_pretraining_lowers_the_loss_of_plain_sentences(tokenizer):
     model = tiny.initial_model(tokenizer)
-    batch = tokenizer(plain_text("tr-TR")[-32:], padding=True, return_tensors="pt")
+    before = loss(model, tokenizer, "tr-TR")
+    tiny.pretrain(model, tokenizer, steps=30)
+    assert loss(model, tokenizer, "tr-TR") < before - 0.2
+
+
+@torch.no_grad()
+def loss(model, tokenizer, locale):
+    """Mean loss of a token of 32 plain sentences."""
+    batch = tokenizer(plain_text(locale)[-32:], padding=True, return_tensors="pt")
     labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
-    losses = []
-    for steps in (0, 30):
-        if steps:
-            tiny.pretrain(model, tokenizer, steps)
-        with torch.no_grad():
-            losses.append(model(**batch, labels=labels).loss.item())
-    assert losses[1] < losses[0] - 0.2
-
-
-def test_a_build_shows_signs_of_life_where_no_bar_can_be_drawn(tokenizer, monkeypatch, caplog):
-    monkeypatch.setattr(tiny, "TOLD", 2)
-    caplog.set_level("INFO")
-    tiny.pretrain(tiny.initial_model(tokenizer), tokenizer, steps=5)
-    assert caplog.messages == ["embedded model: step 2 of 5", "embedded model: step 4 of 5"]
+    return model(**batch, labels=labels).loss.item()
 
 
 def test_two_builds_are_equal_and_leave_the_global_random_state_alone(tokenizer):

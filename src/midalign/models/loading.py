@@ -37,7 +37,7 @@ OTHER_SENSES = re.compile(r"(^|[._])(vision|visual|audio|image|multi_modal|multi
 
 
 def model_path(name, cache_dir):
-    """`name`, or for `demo` the folder of the embedded model, built in `cache_dir` when it is not there."""
+    """`name`, or for `demo` the folder of the embedded model, written in `cache_dir` when it is not there."""
     if name != DEMO:
         return name
     with PartialState().main_process_first():

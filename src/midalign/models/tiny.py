@@ -1,31 +1,34 @@
-"""The embedded model: a four-layer decoder and its tokenizer, made from the demo corpus in under a minute.
+"""The embedded model: a four-layer decoder and its tokenizer. Its weights ship in tiny.safetensors, made by
 
-It learns the demo languages as plain text, each on its own: no labels, no translations. Half of the text repeats
-or quotes itself, as chats too: a model must be able to copy words, or no answer could hold a foreign one.
+    python -m midalign.models.tiny
+
+from the demo corpus in about a minute. It learns the demo languages as plain text, each on its own: no labels, no
+translations. Half of the text repeats or quotes itself, as chats too: a model must be able to copy words, or no answer
+could hold a foreign one.
 """
 
 import hashlib
 import json
-import logging
 import random
 import shutil
 import tempfile
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from midalign.demo.corpus import DEMO_LOCALES, plain_text
+from midalign.errors import InputError
 from midalign.tasks.slots.massive import INSTRUCTION, SLOTS
 
-logger = logging.getLogger("midalign")
-
+WEIGHTS = Path(__file__).with_suffix(".safetensors")
 HIDDEN, LAYERS, HEADS, INTERMEDIATE, ROPE_THETA = 128, 4, 4, 384, 100.0
 INITIAL_STD = 0.08  # the usual 0.02 is for wide models: this one would take twice as long to learn to copy
 STEPS, BATCH, LENGTH, LEARNING_RATE = 400, 12, 72, 4e-3
-TOLD = 100  # steps between signs of life
 SEED = 0
 BOS, TURN, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHATML = (
@@ -35,19 +38,17 @@ CHATML = (
 
 
 def tiny_model(cache_dir):
-    """Path of the embedded model in `cache_dir`; built there, in about half a minute, when it is missing.
+    """Path of the embedded model in `cache_dir`; written there when it is missing.
 
-    The folder's name holds a hash of corpus and code. It is written beside its place and renamed, so a build
-    that is cut off leaves nothing that looks finished.
+    The folder's name holds the hash of corpus and code. It is written beside its place and renamed, so a process that
+    is cut off leaves nothing that looks finished. Raises InputError where the weights are not of this corpus and code.
     """
-    recipe = json.dumps([Path(__file__).read_text(encoding="utf-8"), [plain_text(locale) for locale in DEMO_LOCALES]])
-    path = Path(cache_dir) / f"tiny-model-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    made_from = fingerprint()
+    path = Path(cache_dir) / f"tiny-model-{made_from}"
     if path.is_dir():
         return path
-    logger.info("Building the embedded model in %s (once): plain text of %d languages.", path, len(DEMO_LOCALES))
     tokenizer = build_tokenizer()
-    model = initial_model(tokenizer)
-    pretrain(model, tokenizer)
+    model = pretrained_model(tokenizer, made_from)
     Path(cache_dir).mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=cache_dir))
     model.save_pretrained(work)
@@ -57,6 +58,34 @@ def tiny_model(cache_dir):
     except OSError:  # another process was faster
         shutil.rmtree(work)
     return path
+
+
+def fingerprint():
+    """Hash of corpus and code, of which the weights are made: str, 12 hexadecimal digits."""
+    recipe = json.dumps([Path(__file__).read_text(encoding="utf-8"), [plain_text(locale) for locale in DEMO_LOCALES]])
+    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+
+
+def pretrained_model(tokenizer, made_from):
+    """The model with the shipped weights, float32. Raises InputError where they were not made from `made_from`."""
+    with safe_open(WEIGHTS, framework="pt") as file:
+        found = file.metadata()["made_from"]
+    if found != made_from:
+        raise InputError(
+            f"{WEIGHTS} was made from corpus and code {found}, and here they are {made_from}; "
+            "make it again: python -m midalign.models.tiny."
+        )
+    model = initial_model(tokenizer)
+    model.model.load_state_dict(load_file(WEIGHTS))  # without the head, which is the embedding
+    return model
+
+
+def make_weights(path, steps=STEPS):
+    """Pretrain the model and write its weights, float16, with the hash of what they are made of."""
+    tokenizer = build_tokenizer()
+    model = initial_model(tokenizer)
+    pretrain(model, tokenizer, steps)
+    save_file(model.model.half().state_dict(), path, {"made_from": fingerprint()})
 
 
 def build_tokenizer():
@@ -130,8 +159,7 @@ def pretrain(model, tokenizer, steps=STEPS):
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 30) * (1 - 0.9 * s / steps))
     model.train()
-    bar = tqdm(range(1, steps + 1), desc="embedded model", disable=None)  # on a terminal; elsewhere lines
-    for step in bar:
+    for _ in tqdm(range(steps), desc="embedded model"):
         batch = []
         for row in range(BATCH):
             sentences, ids = texts[DEMO_LOCALES[row % len(DEMO_LOCALES)]], []
@@ -144,8 +172,6 @@ def pretrain(model, tokenizer, steps=STEPS):
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        if bar.disable and step % TOLD == 0:
-            logger.info("embedded model: step %d of %d", step, steps)
 
 
 def document(rng, tokenizer, sentence):
@@ -169,3 +195,7 @@ def document(rng, tokenizer, sentence):
         {"role": "assistant", "content": "; ".join(f"{number}: {text}" for number, text in enumerate(quotes(), 1))},
     ]
     return tokenizer.apply_chat_template(chat, return_dict=False)
+
+
+if __name__ == "__main__":
+    make_weights(WEIGHTS)

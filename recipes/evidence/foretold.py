@@ -1,0 +1,98 @@
+"""Does what the untouched model knows foretell the task's accuracy? Pearson's r over the languages without labels.
+
+    python recipes/evidence/foretold.py MODEL MASSIVE SCORES...
+
+MODEL: the model before training.   MASSIVE: <locale>/validation.jsonl, of which it takes the first 500 rows that all
+languages have.   SCORES: scores.json of `midalign evaluate` with several runs, the same runs in each, languages that
+complete each other.
+Prints retrieval@1 of each language with English at the layer that `midalign layers` takes, the accuracy of each run,
+and how they correlate: retrieval with each run's accuracy, and with what each run gains over the first.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from midalign.analysis.recommendation import correlation
+from midalign.data.reading import task_rows
+from midalign.languages import language_of
+from midalign.tasks import find_task
+
+PIVOT, SENTENCES = "en-US", 500
+
+
+def retrieval(model, massive, locales):
+    """({locale: retrieval@1 with the pivot}, layer) of the states of utterances by themselves, mean of their tokens."""
+    task = find_task("intents")
+    texts = {
+        locale: {row["id"]: row["utt"] for row in task_rows(task, massive, locale, "validation", None)}
+        for locale in (PIVOT, *locales)
+    }
+    shared = [key for key in texts[PIVOT] if all(key in of_locale for of_locale in texts.values())][:SENTENCES]
+    with tempfile.TemporaryDirectory() as folder:
+        pairs, output = Path(folder, "pairs"), Path(folder, "layers")
+        pairs.mkdir()
+        for locale in locales:
+            language = language_of(locale)
+            lines = [
+                json.dumps(
+                    {
+                        "source": texts[locale][key],
+                        "target": texts[PIVOT][key],
+                        "source_lang": language,
+                        "target_lang": language_of(PIVOT),
+                    }
+                )
+                for key in shared
+            ]
+            (pairs / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "midalign", "layers", model, "--pairs", pairs, "--dtype", "float32"]
+        subprocess.run([*command, "--pooling", "mean", "-o", output], check=True, stdout=sys.stderr)
+        (of_model,) = json.loads((output / "layers.json").read_text(encoding="utf-8"))["models"].values()
+    layer = of_model["recommendation"]["layer"]
+    languages = of_model["poolings"]["mean"]["languages"]
+    return {locale: languages[language_of(locale)]["retrieval_at_1"][layer] for locale in locales}, layer
+
+
+def accuracies(paths):
+    """{run: {locale: accuracy}} of all files together."""
+    found = {}
+    for path in paths:
+        for name, run in json.loads(path.read_text(encoding="utf-8"))["runs"].items():
+            figures = {locale: figures["accuracy"] for locale, figures in run["languages"].items()}
+            found.setdefault(name, {}).update(figures)
+    return found
+
+
+def told(r):
+    """One line of what `correlation` gives."""
+    interval = " ({:+.2f} to {:+.2f})".format(*r["interval"]) if r["interval"] else ""
+    return f"{r['r']:+.2f}{interval}, {len(r['languages'])} languages"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("massive")
+    parser.add_argument("scores", nargs="+", type=Path)
+    options = parser.parse_args()
+    runs = accuracies(options.scores)
+    base = next(iter(runs))
+    locales = sorted(set.intersection(*map(set, runs.values())) - {PIVOT})
+    known, layer = retrieval(options.model, options.massive, locales)
+    print(f"| | retrieval@1, layer {layer} | {' | '.join(runs)} |", "|---" * (2 + len(runs)) + "|", sep="\n")
+    for locale in sorted(locales, key=known.get):
+        values = [known[locale], *(run[locale] for run in runs.values())]
+        print(f"| {locale} | {' | '.join(f'{100 * value:.1f}' for value in values)} |")
+    for name, run in runs.items():
+        print(f"accuracy of {name}: {told(correlation(known, {locale: run[locale] for locale in locales}))}")
+        if name != base:
+            gain = {locale: run[locale] - runs[base][locale] for locale in locales}
+            print(f"gain of {name} over {base}: {told(correlation(known, gain))}")
+
+
+if __name__ == "__main__":
+    main()
