@@ -50,6 +50,7 @@ def retrieval(model, massive, locales):
             ]
             (pairs / f"{language}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         command = [sys.executable, "-m", "midalign", "layers", model, "--pairs", pairs, "--dtype", "float32"]
+        command += ["--sentences", str(SENTENCES)]
         subprocess.run([*command, "--pooling", "mean", "-o", output], check=True, stdout=sys.stderr)
         (of_model,) = json.loads((output / "layers.json").read_text(encoding="utf-8"))["models"].values()
     layer = of_model["recommendation"]["layer"]
@@ -70,7 +71,8 @@ def accuracies(paths):
 def told(r):
     """One line of what `correlation` gives."""
     interval = " ({:+.2f} to {:+.2f})".format(*r["interval"]) if r["interval"] else ""
-    return f"{r['r']:+.2f}{interval}, {len(r['languages'])} languages"
+    value = "none" if r["r"] is None else f"{r['r']:+.2f}{interval}"
+    return f"{value}, {len(r['languages'])} languages"
 
 
 def main():
@@ -82,6 +84,10 @@ def main():
     runs = accuracies(options.scores)
     base = next(iter(runs))
     locales = sorted(set.intersection(*map(set, runs.values())) - {PIVOT})
+    if len(locales) < 3:
+        parser.error(
+            f"{len(locales)} languages have an accuracy of each of {', '.join(runs)}; name files of the same runs"
+        )
     known, layer = retrieval(options.model, options.massive, locales)
     print(f"| | retrieval@1, layer {layer} | {' | '.join(runs)} |", "|---" * (2 + len(runs)) + "|", sep="\n")
     for locale in sorted(locales, key=known.get):

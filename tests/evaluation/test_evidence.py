@@ -4,6 +4,7 @@ place, and how retrieval goes with accuracy.
 
 import importlib.util
 import json
+import os
 import random
 import re
 import subprocess
@@ -112,7 +113,9 @@ def queue(tmp_path, monkeypatch):
     for stub in bin.iterdir():
         stub.chmod(0o755)
     monkeypatch.setenv("LOG", str(log))
-    monkeypatch.setenv("PATH", f"{bin}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{bin}{os.pathsep}{os.environ['PATH']}")
+    for name in ("PARTITION", "DTYPE"):
+        monkeypatch.delenv(name, raising=False)
 
     def run(*runs):
         command = ["bash", SCRIPTS / "queue.sh", "MODEL", "MASSIVE", "TATOEBA", tmp_path / "out", *runs]
@@ -143,17 +146,65 @@ def test_an_arm_that_is_none_trains_nothing(run, queue):
     assert run.split("-")[0] in said
 
 
-def test_the_chosen_setting_is_what_the_recipe_says(queue):
-    _, [[recipe, *given]], _ = queue("context_gentle-1")
-    assert recipe == "recipes/gemma3/align_intents_270m.yaml"
-    assert [word for word in given if word.startswith("--align")] == ["--align_data"]
+ALONE = {"context": "plain", "pooling": "mean", "pool_skip_first": True, "stop_gradient": False, "weight": 1.0}
+IN_PROMPT = {"context": "task", "pooling": "last", "pool_skip_first": False}
+GENTLE = {**IN_PROMPT, "stop_gradient": True, "weight": 0.5}
+CONTEXT = {**IN_PROMPT, "stop_gradient": False, "weight": 1.0}
 
 
-def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_all_files(tmp_path):
+@pytest.mark.parametrize(
+    ("arm", "pairs", "keys"),
+    [
+        ("domain1000", ["domain1000"], ALONE),
+        ("tatoeba", ["TATOEBA"], ALONE),
+        ("shuffled", ["shuffled"], ALONE),
+        ("both", ["TATOEBA", "domain1000"], ALONE),
+        ("paper", ["TATOEBA"], {**ALONE, "center": False, "pool_skip_first": False}),
+        ("context", ["domain1000"], CONTEXT),
+        ("context_first", ["domain1000"], {**CONTEXT, "until": 150}),
+        ("context48", ["domain1000"], {**CONTEXT, "batch_size": 48}),
+        ("context_held", ["domain1000"], {**GENTLE, "weight": 1.0}),
+        ("context_half", ["domain1000"], {**GENTLE, "stop_gradient": False}),
+        ("context_gentle", ["domain1000"], GENTLE),
+        ("context_gentle300", ["domain300"], GENTLE),
+        ("context_gentle_tatoeba", ["TATOEBA"], GENTLE),
+        ("context_gentle_shuffled", ["shuffled"], GENTLE),
+    ],
+)
+def test_an_arm_has_the_pairs_and_alignment_keys_that_the_page_says(arm, pairs, keys, queue):
+    _, [[recipe, *given]], _ = queue(f"{arm}-1")
+    data, training, _ = read_recipe([str(SCRIPTS.parents[1] / recipe), *given])
+    assert [Path(name).name for name in data.align_data] == pairs
+    keys = {"center": True, "batch_size": 16, "until": None, **keys}
+    assert {key: getattr(training, f"align_{key}") for key in keys} == keys
+
+
+def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_all_files(tmp_path, monkeypatch, capsys):
     foretold = load("foretold")
-    for name, locales in (("one", {"sw-KE": 0.1, "tr-TR": 0.5}), ("other", {"fr-FR": 0.7, "ko-KR": 0.3})):
-        languages = {locale: {"accuracy": accuracy} for locale, accuracy in locales.items()}
-        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": {"task": {"languages": languages}}}))
-    found = foretold.accuracies([tmp_path / "one.json", tmp_path / "other.json"])
-    assert found == {"task": {"sw-KE": 0.1, "tr-TR": 0.5, "fr-FR": 0.7, "ko-KR": 0.3}}
-    assert foretold.told(foretold.correlation(found["task"], found["task"])) == "+1.00, 4 languages"
+    task = {"sw-KE": 0.1, "tr-TR": 0.5, "fr-FR": 0.7, "ko-KR": 0.3, "en-US": 0.9}
+    more = {"sw-KE": 0.4, "tr-TR": 0.6, "fr-FR": 0.7, "ko-KR": 0.5, "en-US": 0.9}  # the less retrieval, the more gained
+    files = [tmp_path / "one.json", tmp_path / "other.json"]
+    for file, locales in zip(files, (("sw-KE", "tr-TR", "en-US"), ("fr-FR", "ko-KR")), strict=True):
+        runs = {
+            name: {"languages": {locale: {"accuracy": run[locale]} for locale in locales}}
+            for name, run in (("task", task), ("more", more))
+        }
+        file.write_text(json.dumps({"runs": runs}))
+    monkeypatch.setattr(
+        foretold, "retrieval", lambda model, massive, locales: ({key: task[key] for key in locales}, 11)
+    )
+    monkeypatch.setattr(sys, "argv", ["foretold.py", "MODEL", "MASSIVE", *map(str, files)])
+    foretold.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| | retrieval@1, layer 11 | task | more |"
+    assert [line.split()[1] for line in lines[2:6]] == ["sw-KE", "ko-KR", "tr-TR", "fr-FR"]
+    assert lines[6] == "accuracy of task: +1.00, 4 languages"
+    assert lines[8] == "gain of more over task: -1.00, 4 languages"
+
+
+def test_a_figure_that_does_not_vary_has_no_correlation():
+    foretold = load("foretold")
+    assert (
+        foretold.told(foretold.correlation({"sw": 1, "de": 2, "fr": 3}, {"sw": 0, "de": 0, "fr": 0}))
+        == "none, 3 languages"
+    )

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from midalign.demo.corpus import plain_text
 from midalign.errors import InputError
@@ -42,18 +42,43 @@ def test_the_model_folder_is_found_again_and_not_written_again(tmp_path, monkeyp
 
 
 def test_the_shipped_weights_are_of_this_corpus_and_code_and_know_its_words(tokenizer):
-    model = tiny.pretrained_model(tokenizer, tiny.fingerprint())
+    model = tiny.pretrained_model(tokenizer, tiny.fingerprint(tokenizer))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert tiny.WEIGHTS.stat().st_size < 2_500_000
     losses = [loss(one, tokenizer, "el-GR") for one in (tiny.initial_model(tokenizer), model)]
     assert losses[1] < losses[0] / 3
 
 
-def test_weights_of_another_corpus_or_code_are_refused_with_the_command_to_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(tiny, "plain_text", lambda locale: ["a word"])
+@pytest.mark.parametrize(
+    ("what", "other"),
+    [
+        ("plain_text", lambda locale: ["a word"]),
+        ("INSTRUCTION", "Another word."),
+        ("STEPS", 3),
+        ("pretrain", lambda model, tokenizer, steps: None),
+    ],
+)
+def test_weights_of_another_corpus_or_code_are_refused_with_the_command_to_run(what, other, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny, what, other)
     with pytest.raises(InputError, match=r"python -m midalign\.models\.tiny"):
         tiny.tiny_model(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:1000], lambda whole: b""], ids=["cut", "empty"])
+def test_damaged_weights_end_in_one_sentence(damage, tmp_path, monkeypatch):
+    weights = tmp_path / "cut.safetensors"
+    weights.write_bytes(damage(tiny.WEIGHTS.read_bytes()))
+    monkeypatch.setattr(tiny, "WEIGHTS", weights)
+    with pytest.raises(InputError, match=r"damaged.*install midalign again"):
+        tiny.tiny_model(tmp_path / "cache")
+
+
+def test_other_weights_have_another_folder(tokenizer, tmp_path, monkeypatch):
+    first = tiny.tiny_model(tmp_path)
+    tiny.make_weights(tmp_path / "small.safetensors", steps=1)
+    monkeypatch.setattr(tiny, "WEIGHTS", tmp_path / "small.safetensors")
+    assert tiny.tiny_model(tmp_path) != first
 
 
 def test_weights_made_in_small_come_back_in_half_precision(tokenizer, tmp_path, monkeypatch):
@@ -61,16 +86,18 @@ def test_weights_made_in_small_come_back_in_half_precision(tokenizer, tmp_path, 
     made = tiny.initial_model(tokenizer)
     tiny.pretrain(made, tokenizer, steps=2)
     monkeypatch.setattr(tiny, "WEIGHTS", tmp_path / "small.safetensors")
-    loaded = tiny.pretrained_model(tokenizer, tiny.fingerprint())
+    loaded = tiny.pretrained_model(tokenizer, tiny.fingerprint(tokenizer))
     for one, other in zip(made.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(one.half().float(), other)
 
 
-def test_a_cut_off_process_leaves_no_model_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", [LlamaForCausalLM, PreTrainedTokenizerFast])
+def test_a_cut_off_process_leaves_no_model_folder(part, tmp_path, monkeypatch):
     def cut_off(self, folder):
+        (folder / "config.json").write_text("{}")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", cut_off)
+    monkeypatch.setattr(part, "save_pretrained", cut_off)
     with pytest.raises(KeyboardInterrupt):
         tiny.tiny_model(tmp_path)
     assert not list(tmp_path.glob("tiny-model-*"))

@@ -742,11 +742,19 @@ def test_flat_logits_give_a_hint_and_sharp_ones_do_not(make_model, rows, pairs, 
             assert losses_of(trainer, "loss/align")[0] == pytest.approx(math.log(32), abs=1e-3)
 
 
-def test_the_hint_names_no_key_that_is_on_already(make_model, rows, pairs, tokenizer, tmp_path, caplog):
-    on = {"align_center": True, "align_pool_skip_first": True}
+@pytest.mark.parametrize("beside", [{"align_pool_skip_first": True}, {"align_pooling": "last"}])
+def test_the_hint_names_no_key_that_is_on_already(beside, make_model, rows, pairs, tokenizer, tmp_path, caplog):
+    on = {"align_center": True, **beside}
     args = MidAlignConfig(max_steps=1, align_temperature=1e6, output_dir=str(tmp_path), **COMMON | on)
     train(MidAlignTrainer, make_model(), args, rows, tokenizer, pairs=pairs)
     assert "align_center" not in caplog.text and "Try a lower align_temperature." in caplog.text
+
+
+def test_the_hint_names_no_key_that_the_pooling_refuses(make_model, rows, pairs, tokenizer, tmp_path, caplog):
+    last = {"align_pooling": "last", "align_temperature": 1e6, "max_steps": 1}
+    args = MidAlignConfig(output_dir=str(tmp_path), **COMMON | last)
+    train(MidAlignTrainer, make_model(), args, rows, tokenizer, pairs=pairs)
+    assert "Try align_center: true or a lower align_temperature." in caplog.text
 
 
 @pytest.mark.parametrize("schedule", ["joint", "alternate"])

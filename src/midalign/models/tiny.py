@@ -8,6 +8,7 @@ could hold a foreign one.
 """
 
 import hashlib
+import inspect
 import json
 import random
 import shutil
@@ -15,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -40,15 +41,16 @@ CHATML = (
 def tiny_model(cache_dir):
     """Path of the embedded model in `cache_dir`; written there when it is missing.
 
-    The folder's name holds the hash of corpus and code. It is written beside its place and renamed, so a process that
-    is cut off leaves nothing that looks finished. Raises InputError where the weights are not of this corpus and code.
+    The folder's name holds a hash of the weights and of what they are made of. It is written beside its place and
+    renamed, so a process that is cut off leaves nothing that looks finished.
+    Raises InputError where the weights were made of another corpus or code.
     """
-    made_from = fingerprint()
-    path = Path(cache_dir) / f"tiny-model-{made_from}"
+    tokenizer = build_tokenizer()
+    made_of = fingerprint(tokenizer)
+    path = Path(cache_dir) / f"tiny-model-{hashlib.sha256(made_of.encode() + WEIGHTS.read_bytes()).hexdigest()[:12]}"
     if path.is_dir():
         return path
-    tokenizer = build_tokenizer()
-    model = pretrained_model(tokenizer, made_from)
+    model = pretrained_model(tokenizer, made_of)
     Path(cache_dir).mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=cache_dir))
     model.save_pretrained(work)
@@ -60,32 +62,42 @@ def tiny_model(cache_dir):
     return path
 
 
-def fingerprint():
-    """Hash of corpus and code, of which the weights are made: str, 12 hexadecimal digits."""
-    recipe = json.dumps([Path(__file__).read_text(encoding="utf-8"), [plain_text(locale) for locale in DEMO_LOCALES]])
-    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
+def fingerprint(tokenizer):
+    """Hash of all that the weights depend on: corpus, vocabulary, sizes, code. A str of 12 hexadecimal digits."""
+    texts = [plain_text(locale) for locale in DEMO_LOCALES]
+    sizes = [HIDDEN, LAYERS, HEADS, INTERMEDIATE, ROPE_THETA, INITIAL_STD, STEPS, BATCH, LENGTH, LEARNING_RATE, SEED]
+    code = [inspect.getsource(part) for part in (initial_model, pretrain, document)]
+    made_of = json.dumps([texts, sorted(tokenizer.get_vocab().items()), CHATML, sizes, code])
+    return hashlib.sha256(made_of.encode()).hexdigest()[:12]
 
 
-def pretrained_model(tokenizer, made_from):
-    """The model with the shipped weights, float32. Raises InputError where they were not made from `made_from`."""
-    with safe_open(WEIGHTS, framework="pt") as file:
-        found = file.metadata()["made_from"]
-    if found != made_from:
+def pretrained_model(tokenizer, made_of):
+    """The model with the shipped weights, float32. Raises InputError where they were not made of `made_of`."""
+    try:
+        with safe_open(WEIGHTS, framework="pt") as file:
+            found = (file.metadata() or {}).get("made_of")
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, SafetensorError):
+        found = "something damaged"
+    if found != made_of:
         raise InputError(
-            f"{WEIGHTS} was made from corpus and code {found}, and here they are {made_from}; "
-            "make it again: python -m midalign.models.tiny."
+            f"{WEIGHTS} was made of {found}, and corpus and code here are {made_of}; install midalign again, or in a "
+            "checkout with another corpus or code of the embedded model run python -m midalign.models.tiny."
         )
     model = initial_model(tokenizer)
-    model.model.load_state_dict(load_file(WEIGHTS))  # without the head, which is the embedding
+    model.model.load_state_dict(weights)  # without the head, which is the embedding
     return model
 
 
 def make_weights(path, steps=STEPS):
     """Pretrain the model and write its weights, float16, with the hash of what they are made of."""
     tokenizer = build_tokenizer()
+    made_of = fingerprint(tokenizer)
     model = initial_model(tokenizer)
     pretrain(model, tokenizer, steps)
-    save_file(model.model.half().state_dict(), path, {"made_from": fingerprint()})
+    part = path.with_suffix(".part")
+    save_file(model.model.half().state_dict(), part, {"made_of": made_of})
+    part.replace(path)
 
 
 def build_tokenizer():

@@ -172,12 +172,14 @@ def out_of_memory(args, what):
     )
 
 
-def hint_at_flat_logits(first, pairs, centred):
+def hint_at_flat_logits(first, pairs, center, skip_first, pooling):
     """Say so in the log when the first alignment loss of `pairs` pairs is that of a coin.
 
-    centred: whether align_center and align_pool_skip_first are on already.
+    center, skip_first, pooling: the recipe's.
     """
-    remedy = "" if centred else "align_center: true together with align_pool_skip_first: true, or "
+    one_token = pooling in ("last", "bos")  # and no first one to be left out
+    beside = "" if one_token else " together with align_pool_skip_first: true,"
+    remedy = "" if center and (skip_first or one_token) else f"align_center: true{beside} or "
     chance = math.log(pairs)
     if abs(first - chance) < 0.02 * chance:
         logger.warning(

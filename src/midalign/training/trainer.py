@@ -283,8 +283,9 @@ class MidAlignTrainer(
             first = self._means.values["loss/align"][:1]
             if first and self.args.align_loss == "infonce" and not self._hint_given:
                 self._hint_given = True
-                centred = self.args.align_center and self.args.align_pool_skip_first
-                hint_at_flat_logits(first[0].item(), self._candidates, centred)
+                args = self.args
+                how = args.align_center, args.align_pool_skip_first, args.align_pooling
+                hint_at_flat_logits(first[0].item(), self._candidates, *how)
             names = (*MEANS, *self.diagnosed, *(f"loss/task/{task}" for task in self.tasks))
             logs.update(self._means.take(names, self.accelerator.reduce, self.args.device))
         super().log(logs, start_time)
