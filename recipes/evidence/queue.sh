@@ -61,6 +61,7 @@ options() { # options ARM -> what it has beside its recipe
                 *_gentle[0-9]*)
                     local count=${1#*_gentle}
                     from=$out/pairs/domain$count && pairs "pairs/domain$count" --pairs "$count"
+                    [ "$count" -gt 100 ] || echo --align_eval_pairs 10 # of all others 100 are held out, for diagnostics
                     ;;
                 *) pairs pairs/domain1000 --pairs 1000 ;;
             esac
