@@ -61,7 +61,6 @@ options() { # options ARM -> what it has beside its recipe
                 *_gentle[0-9]*)
                     local count=${1#*_gentle}
                     from=$out/pairs/domain$count && pairs "pairs/domain$count" --pairs "$count"
-                    [ "$count" -gt 100 ] || echo --align_eval_pairs 10 # of all others 100 are held out, for diagnostics
                     ;;
                 *) pairs pairs/domain1000 --pairs 1000 ;;
             esac
@@ -117,10 +116,13 @@ for run in "${queue[@]}"; do
     [ "$task" = slots ] && among=("${scored[@]:0:7}") # such an answer takes five times as long
     [ "$task-${PARTITION:-}" = slots-rest ] && echo "$run: slots are not scored on PARTITION=rest" >&2 && continue
     [[ $task-$arm = intents-*words ]] && echo "$run: words are put into slots only; take slots_$run" >&2 && exit 2
-    recipe=align
-    case $arm in task | twice | labels | translate | words) recipe=sft ;; esac
+    recipe=align held=100 # pairs of each language, for diagnostics
+    case $arm in
+        task | twice | labels | translate | words) recipe=sft held= ;;
+        *100) held=10 ;;
+    esac
     given=$(options "$arm")
-    read -ra given <<< "${given//$'\n'/ }"
+    read -ra given <<< "${given//$'\n'/ }${held:+ --align_eval_pairs $held}"
     if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
         compgen -G "$out/runs/$run/checkpoint-*" > /dev/null && given+=(--resume_from_checkpoint true)
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"

@@ -100,8 +100,8 @@ class DataConfig:
     align_eval_languages: list[str] | None = field(
         default=None, metadata={"help": "Languages of the held-out pairs; align_languages when unset."}
     )
-    align_eval_pairs: int = field(
-        default=100, metadata={"help": "Pairs of each language always kept out of training, for eval/align."}
+    align_eval_pairs: int | None = field(
+        default=None, metadata={"help": "Pairs of each language kept out of training; a tenth, 100 at most, if unset."}
     )
     on_bad_row: Literal["error", "skip"] = field(
         default="error",

@@ -113,10 +113,10 @@ def _check_ranges(values, given):
     _require("max_steps" not in given or max_steps == -1 or max_steps >= 1, "max_steps", max_steps, "1 or more")
     pairs, held_out = values["align_batch_size"], values["align_eval_pairs"]
     _require(pairs >= 2, "align_batch_size", pairs, "2 or more pairs, or there is no negative")
-    _require(held_out >= 2, "align_eval_pairs", held_out, "2 or more, or there is no negative")
+    _require(held_out is None or held_out >= 2, "align_eval_pairs", held_out, "2 or more, or there is no negative")
     if values["align_loss"] == "cka" and values["align_schedule"] != "sft":
         for key, value in (("align_batch_size", pairs), ("align_eval_pairs", held_out)):
-            _require(value >= 4, key, value, "4 or more pairs, or align_loss cka is not defined")
+            _require(value is None or value >= 4, key, value, "4 or more pairs, or align_loss cka is not defined")
     resolve_layer(values["align_layer"])
 
 

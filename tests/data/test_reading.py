@@ -133,6 +133,19 @@ def test_holding_out_all_pairs_of_a_language_is_refused():
         hold_out(as_pairs([PAIR]), 1, ["de"])
 
 
+@pytest.mark.parametrize(("count", "held"), [(5, 4), (39, 4), (205, 20), (999, 99), (1100, 100)])
+def test_a_tenth_of_the_trained_pairs_is_held_out_where_nothing_is_said_at_least_4_and_at_most_100(count, held):
+    pairs = [{**PAIR, "source": f"de {i}", "target": f"english {i}"} for i in range(count)]
+    assert list(map(len, hold_out(as_pairs(pairs), None, ["de"]))) == [count - held, held]
+    assert list(map(len, hold_out(as_pairs(pairs), None, []))) == [max(count - 100, 0), min(count, 100)]
+
+
+def test_a_tenth_that_leaves_nothing_is_refused_with_its_number():
+    pairs = [{**PAIR, "source": f"de {i}", "target": f"english {i}"} for i in range(4)]
+    with pytest.raises(InputError, match="align_eval_pairs=4 leaves none of the 4 pairs of de; lower it"):
+        hold_out(as_pairs(pairs), None, ["de"])
+
+
 def test_a_sample_has_the_same_ids_in_every_locale_and_keeps_the_order():
     german = [{"id": str(i), "locale": "de-DE"} for i in range(50)]
     swahili = [{"id": str(i), "locale": "sw-KE"} for i in range(50)]

@@ -167,6 +167,7 @@ CONTEXT = {**IN_PROMPT, "stop_gradient": False, "weight": 1.0}
         ("context_half", ["domain1000"], {**GENTLE, "stop_gradient": False}),
         ("context_gentle", ["domain1000"], GENTLE),
         ("context_gentle300", ["domain300"], GENTLE),
+        ("context_gentle100", ["domain100"], {**GENTLE, "eval_pairs": 10}),
         ("context_gentle_tatoeba", ["TATOEBA"], GENTLE),
         ("context_gentle_shuffled", ["shuffled"], GENTLE),
     ],
@@ -175,8 +176,9 @@ def test_an_arm_has_the_pairs_and_alignment_keys_that_the_page_says(arm, pairs, 
     _, [[recipe, *given]], _ = queue(f"{arm}-1")
     data, training, _ = read_recipe([str(SCRIPTS.parents[1] / recipe), *given])
     assert [Path(name).name for name in data.align_data] == pairs
-    keys = {"center": True, "batch_size": 16, "until": None, **keys}
-    assert {key: getattr(training, f"align_{key}") for key in keys} == keys
+    keys = {"center": True, "batch_size": 16, "until": None, "eval_pairs": 100, **keys}
+    found = {**vars(data), **vars(training)}
+    assert {key: found[f"align_{key}"] for key in keys} == keys
 
 
 def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_all_files(tmp_path, monkeypatch, capsys):

@@ -20,6 +20,7 @@ from midalign.pair_files import content_of, formats, pair_lists, sources
 from midalign.texts import comparable, spelled
 
 SIDES = ("source", "target")
+FEWEST, MOST = 4, 100  # pairs of a language held out when a recipe does not say how many
 SCHEMA = pyarrow.schema(
     {
         **dict.fromkeys((*PAIR_FIELDS, "place"), pyarrow.string()),
@@ -213,6 +214,7 @@ def hold_out(pairs, per_language, trained, sieve=None):
     Takes `per_language` pairs of every language by a hash of the pivot's text: languages that share their
     pivot side share the held-out sentences, no held-out sentence is trained on in any language, and runs
     with different seeds are measured on the same pairs.   trained: the languages that need pairs left.
+    per_language: None for a tenth of those that are trained, from `FEWEST` to `MOST`, and `MOST` of the others.
     sieve: see `of_languages`.   Raises InputError where a language would have nothing left.
     """
     names, language = codes(pairs.column("source_lang"))
@@ -221,8 +223,10 @@ def hold_out(pairs, per_language, trained, sieve=None):
     for code in codes_there[np.argsort(first)]:
         if code >= 0:
             own = np.flatnonzero(pairs.kept & (language == code))
-            counts[names[code]] = len(own)
-            chosen.append(own[np.argsort(rank[own], kind="stable")[:per_language]])
+            tenth = min(MOST, max(FEWEST, len(own) // 10)) if names[code] in trained else MOST
+            count = tenth if per_language is None else per_language
+            counts[names[code]] = count, len(own)
+            chosen.append(own[np.argsort(rank[own], kind="stable")[:count]])
     held = np.concatenate(chosen or [np.empty(0, int)])
     taken = np.zeros_like(pairs.kept)
     taken[held] = True
@@ -233,9 +237,8 @@ def hold_out(pairs, per_language, trained, sieve=None):
     left = spoken(training)
     for name in trained:
         if name not in left:
-            (sieve or Sieve()).fail(
-                f"align_eval_pairs={per_language} leaves none of the {counts.get(name, 0)} pairs of {name}; lower it."
-            )
+            count, own = counts.get(name, (per_language, 0))
+            (sieve or Sieve()).fail(f"align_eval_pairs={count} leaves none of the {own} pairs of {name}; lower it.")
     return training, held_out
 
 
