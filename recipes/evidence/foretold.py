@@ -3,8 +3,8 @@
     python recipes/evidence/foretold.py MODEL MASSIVE SCORES...
 
 MODEL: the model before training.   MASSIVE: <locale>/validation.jsonl, of which it takes the first 500 rows that all
-languages have.   SCORES: scores.json of `midalign evaluate` with several runs, the same runs in each, languages that
-complete each other.
+languages have.   SCORES: scores.json of `midalign evaluate` with several runs, languages that complete each other; runs
+that each file has are taken.
 Prints retrieval@1 of each language with English at the layer that `midalign layers` takes, the accuracy of each run,
 and how they correlate: retrieval with each run's accuracy, and with what each run gains over the first.
 """
@@ -59,13 +59,13 @@ def retrieval(model, massive, locales):
 
 
 def accuracies(paths):
-    """{run: {locale: accuracy}} of all files together."""
-    found = {}
-    for path in paths:
-        for name, run in json.loads(path.read_text(encoding="utf-8"))["runs"].items():
-            figures = {locale: figures["accuracy"] for locale, figures in run["languages"].items()}
-            found.setdefault(name, {}).update(figures)
-    return found
+    """{run: {locale: accuracy}} of all files together, for the runs that each of them has."""
+    files = [json.loads(path.read_text(encoding="utf-8"))["runs"] for path in paths]
+    return {
+        name: {locale: figures["accuracy"] for runs in files for locale, figures in runs[name]["languages"].items()}
+        for name in files[0]
+        if all(name in runs for runs in files)
+    }
 
 
 def told(r):
@@ -82,12 +82,10 @@ def main():
     parser.add_argument("scores", nargs="+", type=Path)
     options = parser.parse_args()
     runs = accuracies(options.scores)
+    if not runs:
+        parser.error("no run is in each of the files; name files with the same runs")
     base = next(iter(runs))
-    locales = sorted(set.intersection(*map(set, runs.values())) - {PIVOT})
-    if len(locales) < 3:
-        parser.error(
-            f"{len(locales)} languages have an accuracy of each of {', '.join(runs)}; name files of the same runs"
-        )
+    locales = sorted(runs[base].keys() - {PIVOT})
     known, layer = retrieval(options.model, options.massive, locales)
     print(f"| | retrieval@1, layer {layer} | {' | '.join(runs)} |", "|---" * (2 + len(runs)) + "|", sep="\n")
     for locale in sorted(locales, key=known.get):
