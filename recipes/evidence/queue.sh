@@ -47,6 +47,7 @@ values() { # the labelled rows, half of those with slots with words of the pairs
 # What the recipe was before its setting was chosen: each sentence by itself, its tokens' mean, no side held.
 plain='--align_context plain --align_pooling mean --align_stop_gradient false --align_weight 1'
 skip='--align_pool_skip_first true'
+full='--align_weight 1 --align_stop_gradient false' # inside the prompt, before half the weight and a held English were chosen
 
 options() { # options ARM -> what it has beside its recipe
     case $1 in
@@ -69,10 +70,10 @@ options() { # options ARM -> what it has beside its recipe
                 context_gentle | context_gentle_tatoeba | context_gentle_shuffled | context_gentle[0-9]*) ;; # the recipe
                 context_held) echo --align_weight 1 ;;
                 context_half) echo --align_stop_gradient false ;;
-                context) echo --align_weight 1 --align_stop_gradient false ;;
-                context_first) echo --align_weight 1 --align_stop_gradient false --align_until 150 ;;
-                context_words) values && echo --align_weight 1 --align_stop_gradient false --task_data "$out/values" ;;
-                context[0-9]*) echo --align_weight 1 --align_stop_gradient false --align_batch_size "${1#context}" ;;
+                context) echo $full ;;
+                context_first) echo $full --align_until 150 ;;
+                context_words) values && echo $full --task_data "$out/values" ;;
+                context[0-9]*) echo $full --align_batch_size "${1#context}" ;;
                 *) echo "no arm is called $1" >&2 && return 2 ;;
             esac
             ;;
