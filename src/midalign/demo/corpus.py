@@ -113,6 +113,7 @@ def _commands():
     return commands
 
 
+@functools.cache
 def _statements():
     """Annotated plain sentences per language; the annotation is stripped by the caller."""
     rng = random.Random(SEED)
