@@ -114,7 +114,7 @@ def queue(tmp_path, monkeypatch):
         stub.chmod(0o755)
     monkeypatch.setenv("LOG", str(log))
     monkeypatch.setenv("PATH", f"{bin}{os.pathsep}{os.environ['PATH']}")
-    for name in ("PARTITION", "DTYPE"):
+    for name in ("PARTITION", "DTYPE", "NTREX"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*runs):
@@ -146,6 +146,12 @@ def test_an_arm_that_is_none_trains_nothing(run, queue):
     assert run.split("-")[0] in said
 
 
+def test_an_arm_whose_pairs_were_not_given_says_so_and_trains_nothing(queue):
+    code, trainings, said = queue("context_gentle_ntrex-1")
+    assert code and not trainings
+    assert "NTREX: give the folder" in said
+
+
 ALONE = {"context": "plain", "pooling": "mean", "pool_skip_first": True, "stop_gradient": False, "weight": 1.0}
 IN_PROMPT = {"context": "task", "pooling": "last", "pool_skip_first": False}
 GENTLE = {**IN_PROMPT, "stop_gradient": True, "weight": 0.5}
@@ -169,10 +175,12 @@ CONTEXT = {**IN_PROMPT, "stop_gradient": False, "weight": 1.0}
         ("context_gentle300", ["domain300"], GENTLE),
         ("context_gentle100", ["domain100"], {**GENTLE, "eval_pairs": 10}),
         ("context_gentle_tatoeba", ["TATOEBA"], GENTLE),
+        ("context_gentle_ntrex", ["NTREX"], GENTLE),
         ("context_gentle_shuffled", ["shuffled"], GENTLE),
     ],
 )
-def test_an_arm_has_the_pairs_and_alignment_keys_that_the_page_says(arm, pairs, keys, queue):
+def test_an_arm_has_the_pairs_and_alignment_keys_that_the_page_says(arm, pairs, keys, queue, monkeypatch):
+    monkeypatch.setenv("NTREX", "NTREX")
     _, [[recipe, *given]], _ = queue(f"{arm}-1")
     data, training, _ = read_recipe([str(SCRIPTS.parents[1] / recipe), *given])
     assert [Path(name).name for name in data.align_data] == pairs
