@@ -18,6 +18,8 @@ from midalign.tasks import find_task
 from midalign.tasks.items import without_spaces
 from midalign.tasks.slots.massive import BRACKET
 
+PIVOT = "en-US"
+
 
 def with_foreign_values(row, sentences, draw):
     """A row with other words in each of its slots, as many as before, of one of the sentences each.
@@ -44,18 +46,16 @@ def main():
     parser.add_argument("data", help="folder with <locale>/train.jsonl")
     parser.add_argument("output", type=Path)
     parser.add_argument("pairs", nargs="+", help="files or folders, as align_data has them")
-    parser.add_argument("--pivot", default="en-US")
     parser.add_argument("--labelled", type=int, default=None, help="task_rows of the run; all when unset")
     parser.add_argument(
         "--share", type=float, default=0.5, help="of the rows, with slots or without, that get other words"
     )
-    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    task, draw = find_task("slots"), random.Random(options.seed)
-    usable = free_of_tests(task, options.data, options.pivot)
-    pairs = read_pairs(options.pairs, Sieve(), options.pivot)  # without the bad ones, as with on_bad_row: skip
+    task, draw = find_task("slots"), random.Random(1)
+    usable = free_of_tests(task, options.data, PIVOT)
+    pairs = read_pairs(options.pairs, Sieve(), PIVOT)  # without the bad ones, as with on_bad_row: skip
     sentences = [(pair["source_lang"], pair["source"]) for pair in pairs if not {*"[]"} & {*pair["source"]}]
-    folder = options.output / options.pivot
+    folder = options.output / PIVOT
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "train.jsonl").open("w", encoding="utf-8") as file:
         for row in sample(usable, options.labelled):

@@ -50,11 +50,12 @@ plain='--align_context plain --align_pooling mean --align_stop_gradient false --
 skip='--align_pool_skip_first true'
 full='--align_weight 1 --align_stop_gradient false' # inside the prompt, before half the weight and a held English were chosen
 
-options() { # options ARM -> what it has beside its recipe
+options() { # options ARM: sets `given`, what it has beside its recipe
+    given=()
     case $1 in
         task) ;;
-        twice) echo --max_steps 600 ;;
-        domain*) pairs "pairs/$1" --pairs "${1#domain}" && echo --align_data "$out/pairs/$1" $plain $skip ;;
+        twice) given=(--max_steps 600) ;;
+        domain*) pairs "pairs/$1" --pairs "${1#domain}" && given=(--align_data "$out/pairs/$1" $plain $skip) ;;
         context*)
             local from=$out/pairs/domain1000
             case $1 in
@@ -67,29 +68,29 @@ options() { # options ARM -> what it has beside its recipe
                     ;;
                 *) pairs pairs/domain1000 --pairs 1000 ;;
             esac
-            echo --align_data "$from"
+            given=(--align_data "$from")
             case $1 in
                 context_gentle | context_gentle_tatoeba | context_gentle_ntrex | context_gentle_shuffled | context_gentle[0-9]*) ;; # the recipe
-                context_held) echo --align_weight 1 ;;
-                context_half) echo --align_stop_gradient false ;;
-                context) echo $full ;;
-                context_first) echo $full --align_until 150 ;;
-                context_words) values && echo $full --task_data "$out/values" ;;
-                context[0-9]*) echo $full --align_batch_size "${1#context}" ;;
+                context_held) given+=(--align_weight 1) ;;
+                context_half) given+=(--align_stop_gradient false) ;;
+                context) given+=($full) ;;
+                context_first) given+=($full --align_until 150) ;;
+                context_words) values && given+=($full --task_data "$out/values") ;;
+                context[0-9]*) given+=($full --align_batch_size "${1#context}") ;;
                 *) echo "no arm is called $1" >&2 && return 2 ;;
             esac
             ;;
-        words) values && echo --task_data "$out/values" ;;
-        shuffled) pairs pairs/shuffled --pairs 1000 --wrong && echo --align_data "$out/pairs/shuffled" $plain $skip ;;
-        tatoeba) echo --align_data "$tatoeba" $plain $skip ;;
-        paper) echo --align_data "$tatoeba" $plain --align_center false ;;
-        labels) echo --task_languages en-US "${locales[@]}" --task_rows 800 ;;
+        words) values && given=(--task_data "$out/values") ;;
+        shuffled) pairs pairs/shuffled --pairs 1000 --wrong && given=(--align_data "$out/pairs/shuffled" $plain $skip) ;;
+        tatoeba) given=(--align_data "$tatoeba" $plain $skip) ;;
+        paper) given=(--align_data "$tatoeba" $plain --align_center false) ;;
+        labels) given=(--task_languages en-US "${locales[@]}" --task_rows 800) ;;
         translate)
             pairs pairs/domain1000 --pairs 1000
-            echo --task $task translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000 \
-                --task_languages en-US cy-en,ja-en,jv-en,sw-en,tr-en --max_steps 613
+            given=(--task "$task" translation --task_data "$massive" "$out/pairs/domain1000" --task_rows 4800 1000
+                --task_languages en-US cy-en,ja-en,jv-en,sw-en,tr-en --max_steps 613)
             ;;
-        both) pairs pairs/domain1000 --pairs 1000 && echo --align_data "$tatoeba" "$out/pairs/domain1000" $plain $skip ;;
+        both) pairs pairs/domain1000 --pairs 1000 && given=(--align_data "$tatoeba" "$out/pairs/domain1000" $plain $skip) ;;
         *) echo "no arm is called $1" >&2 && return 2 ;;
     esac
 }
@@ -124,8 +125,8 @@ for run in "${queue[@]}"; do
         task | twice | labels | translate | words) recipe=sft held= ;;
         *100) held=10 ;;
     esac
-    given=$(options "$arm")
-    read -ra given <<< "${given//$'\n'/ }${held:+ --align_eval_pairs $held}"
+    options "$arm"
+    [ -z "$held" ] || given+=(--align_eval_pairs "$held")
     if [ ! -e "$out/runs/$run/done" ]; then # a run that was cut goes on from its last checkpoint
         compgen -G "$out/runs/$run/checkpoint-*" > /dev/null && given+=(--resume_from_checkpoint true)
         train $recipe "$out/runs/$run" "$seed" "${given[@]}"

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 partition=$1 scores=recipes/evidence/$1
+[ -z "${2:-}" ] || [ -d "$2/$partition" ] || { echo "no scores of PARTITION=$partition are in $2" >&2 && exit 2; }
 mkdir -p "$scores"
 for file in ${2:+"$2/$partition"/*/*/counts.json}; do
     cp "$file" "$scores/$(basename "$(dirname "$file")").json" # ARM-SEED/ARM-SEED/counts.json

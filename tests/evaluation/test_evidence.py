@@ -118,7 +118,7 @@ def queue(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
     def run(*runs):
-        command = ["bash", SCRIPTS / "queue.sh", "MODEL", "MASSIVE", "TATOEBA", tmp_path / "out", *runs]
+        command = ["bash", SCRIPTS / "queue.sh", "MODEL", "MASSIVE", "TATOEBA", tmp_path / "of runs", *runs]
         done = subprocess.run(command, capture_output=True, text=True)
         lines = log.read_text().splitlines() if log.exists() else []
         return done.returncode, [line.split("\t")[:-1] for line in lines], done.stderr
