@@ -6,7 +6,7 @@ MODEL: the model before training.   MASSIVE: <locale>/validation.jsonl, of which
 languages have.   SCORES: scores.json of `midalign evaluate` with several runs, languages that complete each other; runs
 that each file has are taken.
 Prints retrieval@1 of each language with English at the layer that `midalign layers` takes, the accuracy of each run,
-and how they correlate: retrieval with each run's accuracy, and with what each run gains over the first.
+and how they correlate: retrieval with each run's accuracy, and with what each arm gains over the baseline.
 """
 
 import argparse
@@ -58,13 +58,13 @@ def retrieval(model, massive, locales):
     return {locale: languages[language_of(locale)]["retrieval_at_1"][layer] for locale in locales}, layer
 
 
-def accuracies(paths):
-    """{run: {locale: accuracy}} of all files together, for the runs that each of them has."""
-    files = [json.loads(path.read_text(encoding="utf-8"))["runs"] for path in paths]
+def figures(files):
+    """{run: {locale: figures}} of all files together, for the runs that each of them has."""
+    every = [scores["runs"] for scores in files]
     return {
-        name: {locale: figures["accuracy"] for runs in files for locale, figures in runs[name]["languages"].items()}
-        for name in files[0]
-        if all(name in runs for runs in files)
+        name: {locale: own for runs in every for locale, own in runs[name]["languages"].items()}
+        for name in every[0]
+        if all(name in runs for runs in every)
     }
 
 
@@ -81,21 +81,21 @@ def main():
     parser.add_argument("massive")
     parser.add_argument("scores", nargs="+", type=Path)
     options = parser.parse_args()
-    runs = accuracies(options.scores)
-    if not runs:
-        parser.error("no run is in each of the files; name files with the same runs")
-    base = next(iter(runs))
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in options.scores]
+    runs, base = figures(files), files[0]["baseline"]
+    if any(scores["baseline"] != base for scores in files):
+        parser.error("the files have different baselines; name files with the same")
     locales = sorted(runs[base].keys() - {PIVOT})
     known, layer = retrieval(options.model, options.massive, locales)
     print(f"| | retrieval@1, layer {layer} | {' | '.join(runs)} |", "|---" * (2 + len(runs)) + "|", sep="\n")
     for locale in sorted(locales, key=known.get):
-        values = [known[locale], *(run[locale] for run in runs.values())]
+        values = [known[locale], *(run[locale]["accuracy"] for run in runs.values())]
         print(f"| {locale} | {' | '.join(f'{100 * value:.1f}' for value in values)} |")
     for name, run in runs.items():
-        print(f"accuracy of {name}: {told(correlation(known, {locale: run[locale] for locale in locales}))}")
-        if name != base:
-            gain = {locale: run[locale] - runs[base][locale] for locale in locales}
-            print(f"gain of {name} over {base}: {told(correlation(known, gain))}")
+        print(f"accuracy of {name}: {told(correlation(known, {key: run[key]['accuracy'] for key in locales}))}")
+        if "gain" in run[locales[0]]:  # between runs of one seed
+            gains = {key: run[key]["gain"] for key in locales}
+            print(f"gain of {name} over {base}: {told(correlation(known, gains))}")
 
 
 if __name__ == "__main__":

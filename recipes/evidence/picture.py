@@ -13,8 +13,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from midalign.languages import language_of
+from midalign.pages import COLOURS
 
-PARTS = {"aligned": "#1b7f5c", "never aligned": "#7a7a7a", "supervised": "#c2571a"}
+PARTS = {"aligned": COLOURS[3], "never aligned": COLOURS[0], "supervised": COLOURS[1]}
 
 
 def draw_gains(axes, scores):

@@ -193,13 +193,14 @@ def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_a
     foretold = load("foretold")
     task = {"sw-KE": 0.1, "tr-TR": 0.5, "fr-FR": 0.7, "ko-KR": 0.3, "en-US": 0.9}
     more = {"sw-KE": 0.4, "tr-TR": 0.6, "fr-FR": 0.7, "ko-KR": 0.5, "en-US": 0.9}  # the less retrieval, the more gained
+    gains = {"sw-KE": 0.3, "tr-TR": 0.1, "fr-FR": 0.0, "ko-KR": 0.2, "en-US": 0.0}  # as scores.json tells them
     files = [tmp_path / "one.json", tmp_path / "other.json"]
     for file, locales in zip(files, (("sw-KE", "tr-TR", "en-US"), ("fr-FR", "ko-KR")), strict=True):
         runs = {
-            name: {"languages": {locale: {"accuracy": run[locale]} for locale in locales}}
-            for name, run in (("task", task), ("more", more))
+            "task": {"languages": {locale: {"accuracy": task[locale]} for locale in locales}},
+            "more": {"languages": {locale: {"accuracy": more[locale], "gain": gains[locale]} for locale in locales}},
         }
-        file.write_text(json.dumps({"runs": runs}))
+        file.write_text(json.dumps({"runs": runs, "baseline": "task"}))
     monkeypatch.setattr(
         foretold, "retrieval", lambda model, massive, locales: ({key: task[key] for key in locales}, 11)
     )

@@ -1,5 +1,6 @@
 """Arms of several runs: intervals and p over seeds and utterances, by hand, beside scipy's, on arms that are alike."""
 
+import base64
 import json
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 from midalign.errors import InputError
 from midalign.evaluation.comparison import compare, matched
 from midalign.evaluation.counts import (
+    _packed,
     asked_of,
     counted,
     counted_each,
@@ -151,6 +153,15 @@ def test_runs_of_unknown_or_other_seeds_are_not_paired():
     assert report["p_method"].startswith("t and z")
 
 
+def test_several_runs_that_share_one_seed_are_compared_with_what_all_of_them_tell_of_seeds():
+    ours, theirs = arm("a", 8, (1, 4)), arm("b", 0, (1, 2, 3))
+    assert matched(ours, theirs) == (ours, theirs, [])
+    assert matched(ours, theirs[:1]) == (ours[:1], theirs[:1], [1])  # one run has no variance to lose
+    report = compare(SLOTS, {"b": theirs, "a": ours}, GROUPS, "b")["a"]
+    assert report["shared"] == [] and report["languages"]["tr-TR"]["p_method"].startswith("t and z")
+    assert report["languages"]["tr-TR"]["gain"] == pytest.approx((20 + 26) / 80 - (12 + 15 + 16) / 120)
+
+
 def test_languages_without_a_p_are_not_counted_in_the_correction():
     rows = {"tr-TR": ROWS["tr-TR"], "cy-GB": ROWS["cy-GB"][:20]}
     arms = {
@@ -178,10 +189,13 @@ def test_the_report_says_over_what_each_interval_and_gain_is():
     said = " ".join(notes(result))
     assert "Gains of aligned: between runs of one seed, 1, 2, 3." in said
     assert "Gains of paper: between the runs of seed 2 alone, over utterances, one run each." in said
-    assert "Gains of other: between means of runs that share no known seed. other: one run, taken as it is" in said
+    assert (
+        "Gains of other: between the means of all runs, which share fewer than two known seeds. other: one run" in said
+    )
     assert "another seed alone can move a mean by points" in said
     assert over(result) == (
-        "Intervals of several runs are over seeds and utterances, those of one run over utterances alone."
+        "Intervals of several runs are over seeds and utterances, those of one run, or between one run each, over "
+        "utterances alone."
     )
 
 
@@ -232,6 +246,11 @@ def test_large_negative_and_broken_counts_come_back_as_they_were(tmp_path):
         assert counts._unpacked(counts._packed(values), 1).tolist() == values
 
 
+def without_checksum(packed):
+    kind, text = packed.split(" ")
+    return f"{kind} {base64.b64encode(base64.b64decode(text)[:-4]).decode()}"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -239,6 +258,11 @@ def test_large_negative_and_broken_counts_come_back_as_they_were(tmp_path):
         lambda content: content["languages"]["tr-TR"].update(counts="|u1 AAAA"),
         lambda content: content["languages"]["tr-TR"].update(counts="|O AAAA"),
         lambda content: content["languages"]["tr-TR"].update(rows=3),
+        lambda content: content["languages"]["tr-TR"].update(units=_packed(np.zeros(40, int))),
+        lambda content: content["languages"]["tr-TR"].update(
+            counts=without_checksum(content["languages"]["tr-TR"]["counts"])
+        ),
+        lambda content: content.update(seed=1.9),
         lambda content: content["languages"]["tr-TR"].update(group="mine"),
         lambda content: content.update(asked=3),
         lambda content: content["record"].update(data={}),
@@ -278,6 +302,16 @@ def test_counts_of_other_rows_other_questions_or_other_figures_are_refused(kept)
         path.write_text(json.dumps({**content, "languages": {"tr-TR": own | change}}))
         with pytest.raises(InputError, match="does not have the figures of task slots"):
             require_comparable(SLOTS, asked, here, [read_counts(path)])
+
+
+def test_counts_that_join_other_rows_of_their_languages_are_refused(kept):
+    answers = {locale: ["None"] * 40 for locale in ROWS}
+    others = {**ROWS, "cy-GB": [{**row, "id": str(int(row["id"]) + 7)} for row in ROWS["cy-GB"]]}
+    asked, files = asked_of(SLOTS, "test", "f" * 64, 8), []
+    for rows in (ROWS, others):
+        files.append(read_counts(kept(SLOTS, rows, answers)[1]))
+    with pytest.raises(InputError, match="differ in which rows are translations"):
+        require_comparable(SLOTS, asked, {"tr-TR": 40, "cy-GB": 40}, files)
 
 
 def test_every_run_is_an_arm_of_its_own_where_none_is_told():

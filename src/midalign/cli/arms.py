@@ -1,6 +1,7 @@
 """What `midalign evaluate` is told to compare: runs, files of their counts, and arms of several runs."""
 
 import os
+from collections import Counter
 from typing import NamedTuple
 
 from midalign.errors import InputError
@@ -41,12 +42,15 @@ def arms_of(named):
 
     Raises InputError where an arm or a run has the name of another.
     """
-    names, arms = [name for _, name in named], {}
+    arms = {}
     for arm, name in named:
         arms.setdefault(arm or name, []).append(name)
-    alone = [name for arm, name in named if arm is None]
-    if len(set(names)) < len(names) or any(arm in alone for arm, _ in named):
-        raise InputError(f"two runs have one name in {', '.join(map(shown, [*arms, *names]))}; rename a folder or arm.")
+    most, times = Counter(name for _, name in named).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{times} runs are called {shown(most)}; name each once, or rename a folder.")
+    both = next((name for arm, name in named if arm is None and name in {own for own, _ in named}), None)
+    if both:
+        raise InputError(f"a run and an arm are called {shown(both)}; rename the folder or the arm.")
     return arms
 
 

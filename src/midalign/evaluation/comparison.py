@@ -62,11 +62,12 @@ def matched(runs, others):
     """The runs of two arms between which a gain is taken: (ours, theirs, seeds).
 
     Those of the seeds that both arms have, in their order: what a seed does to both is no gain. Where they share none,
-    or their seeds are not known, all runs of both, and seeds is []. One run each is compared as it is.
+    or their seeds are not known, all runs of both, and seeds is []; so where both have several runs and share one seed,
+    since one pair would not tell what seeds do. One run each is compared as it is.
     """
     ours, theirs = ({run.seed: run for run in some if run.seed is not None} for some in (runs, others))
     seeds = sorted(ours.keys() & theirs.keys())
-    if not seeds:
+    if not seeds or len(seeds) == 1 < min(len(runs), len(others)):
         return runs, others, []
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds], seeds
 

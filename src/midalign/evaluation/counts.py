@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import math
+import operator
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -112,9 +113,9 @@ def read_counts(path):
         record = {"data": {"source": str(record["data"]["source"]), **record["data"]}, "model": dict(record["model"])}
         run = Counted(
             str(content["run"]),
-            None if seed is None else int(seed),
+            None if seed is None else operator.index(seed),
             {locale: {**own["figures"], "rows": int(own["rows"])} for locale, own in languages.items()},
-            {locale: _unpacked(own["units"], own["rows"])[:, 0].cumsum() - 1 for locale, own in languages.items()},
+            {locale: _numbers(own["units"], own["rows"]) for locale, own in languages.items()},
             {locale: _unpacked(own["counts"], own["rows"]) for locale, own in languages.items()},
         )
         groups = {locale: GROUPS[GROUPS.index(own["group"])] for locale, own in languages.items()}
@@ -141,6 +142,12 @@ def require_comparable(task, asked, rows, files):
         own = {locale: figures["rows"] for locale, figures in file.run.languages.items()}
         if not own == rows == file.record["data"].get("rows"):
             raise InputError(f"{place_of(file.path)} has other languages or numbers of rows than it says.")
+        first = files[0].run.units
+        if not all(np.array_equal(units, first[locale]) for locale, units in file.run.units.items()):
+            raise InputError(
+                f"{place_of(file.path)} and {place_of(files[0].path)} differ in which rows are translations; evaluate "
+                "one of the runs again."
+            )
         for locale, figures in file.run.languages.items():
             if file.compared != task.compared or not _agree(task, figures, file.run.counts[locale]):
                 raise InputError(
@@ -167,11 +174,22 @@ def _packed(values):
     return f"{kind} {base64.b64encode(zlib.compress(values.astype(kind).tobytes('F'), 9)).decode()}"
 
 
+def _numbers(text, rows):
+    """(rows,) int: the utterance of each row, none of them twice. Raises as `_unpacked`."""
+    numbers = _unpacked(text, rows)[:, 0].cumsum(dtype=np.int64) - 1
+    if len(np.unique(numbers)) < rows:
+        raise ValueError("two rows of one language are one utterance")
+    return numbers
+
+
 def _unpacked(text, rows):
     """(rows, C) of what `_packed` wrote. Raises ValueError, LookupError or zlib.error."""
     kind, packed = text.split(" ")
+    stream = zlib.decompressobj()
     try:
-        content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), LARGEST)
+        content = stream.decompress(base64.b64decode(packed, validate=True), LARGEST)
     except binascii.Error as error:
         raise ValueError(error) from error
+    if not stream.eof:  # cut off, and with it the checksum
+        raise ValueError("cut off")
     return np.frombuffer(content, TYPES[TYPES.index(kind)]).reshape(rows, -1, order="F")

@@ -22,7 +22,10 @@ def over(result):
     """What intervals and p are over, to stand right beside them."""
     if not several(result):
         return "Intervals are over utterances, one run each."
-    return "Intervals of several runs are over seeds and utterances, those of one run over utterances alone."
+    return (
+        "Intervals of several runs are over seeds and utterances, those of one run, or between one run each, over "
+        "utterances alone."
+    )
 
 
 def notes(result):
@@ -64,7 +67,7 @@ def _pairings(result):
         else:
             alone = " and ".join(shown(own) for own in sides if own not in several(result))
             taken = f" {alone}: one run, taken as it is; what another seed would do to it is not in." if alone else ""
-            said.append(f"{gains}: between means of runs that share no known seed.{taken}")
+            said.append(f"{gains}: between the means of all runs, which share fewer than two known seeds.{taken}")
     return said
 
 
