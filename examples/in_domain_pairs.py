@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from midalign.data.streams import free_of_tests, sample
+from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.tasks import find_task
 
@@ -25,6 +26,14 @@ def main():
     parser.add_argument("--pairs", type=int, default=None, help="of each language; all when unset")
     parser.add_argument("--wrong", action="store_true", help="give every sentence another one's translation: a control")
     options = parser.parse_args()
+    try:
+        write_pairs(options)
+    except InputError as error:
+        parser.error(error)
+
+
+def write_pairs(options):
+    """Raises InputError for data that cannot be read."""
     task = find_task("intents")
     pivot = free_of_tests(task, options.data, options.pivot)
     labelled = {row["id"] for row in sample(pivot, options.labelled)}

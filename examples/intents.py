@@ -9,7 +9,7 @@ from midalign.tasks.base import Task
 class Intents(Task):
     """`wake me at nine` is answered `alarm set`."""
 
-    fields = ("id", "locale", "partition", "utt", "intent")  # what a row needs text in
+    fields = ("utt", "intent")  # what a row needs text in; id, locale and partition are filled in where it has none
     text = "utt"  # the one that asks
     instruction = "Name the intent of the utterance, such as alarm set or weather query."
     max_new_tokens = 16
@@ -17,7 +17,3 @@ class Intents(Task):
     def gold(self, row):
         """What is learned, and what an answer must be. Scored by accuracy; `counts` and `figures` may say otherwise."""
         return row["intent"].replace("_", " ")
-
-    def problem(self, row):
-        """Why a row cannot be learned, or None."""
-        return None if "_" in row["intent"] else 'has an intent without "_"; MASSIVE writes alarm_set'

@@ -376,6 +376,9 @@ def test_evaluate_takes_data_locales_and_groups_from_the_recipe(midalign, parrot
 def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, write):
     lines = [f"model_name_or_path: {parrot}", f"output_dir: {tmp_path / 'new'}", "task_data: demo"]
     untrained = write("new.yaml", [*lines, "align_schedule: sft"])
+    other_task = write("chat.yaml", [lines[0], lines[2], f"output_dir: {tmp_path / 'chat'}", "align_schedule: sft"])
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "run.json").write_text(json.dumps({"tasks": [{"name": "chat"}]}))
     pickled = tmp_path / "pickled"
     pickled.mkdir()
     (pickled / "adapter_config.json").write_text("{}")
@@ -395,6 +398,7 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
         (broken[name] / "adapter_model.safetensors").write_bytes(b"torn")
     for arguments, message in [
         ([untrained], "has written no model to"),
+        ([other_task], "says task slots, but the run in"),
         ([pickled], "only safetensors are loaded"),
         ([broken["list"]], "is not what PEFT writes"),
         ([broken["null"]], "has no base_model_name_or_path"),
@@ -403,13 +407,27 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
         ([parrot, "--supervised", "xx"], "xx is not in MASSIVE"),
         ([tmp_path / "nowhere"], "nowhere is no folder here"),
         ([tmp_path / "other"], f"has neither adapter_config.json nor config.json, but {other} has"),
-        ([parrot, other], "two runs have one name"),
+        ([parrot, other], "2 runs are called"),
         ([parrot, "--locale", "xx"], "xx is not in MASSIVE"),
     ]:
         options = ["--data", "demo", "--locale", "en", "--output", tmp_path / "out"]
         code, _, err = midalign("evaluate", *arguments, *options)
         assert code == 2, (arguments, err)
         assert message in err.splitlines()[-1], err
+
+
+def test_rows_that_a_recipe_leaves_out_are_left_out_of_its_evaluation(midalign, parrot, tmp_path, write):
+    rows = [{"id": str(i), "utt": "lights", "annot_utt": annotated} for i, annotated in enumerate(("lights", "["))]
+    rows = [row | {"locale": "en-US", "partition": "test"} for row in rows]
+    (tmp_path / "data" / "en-US").mkdir(parents=True)
+    (tmp_path / "data" / "en-US" / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [f"model_name_or_path: {parrot}", f"output_dir: {parrot}", f"task_data: {tmp_path / 'data'}"]
+    for skip, expected in ((["on_bad_row: skip"], 0), ([], 2)):
+        recipe = write("skip.yaml", [*lines, "align_schedule: sft", *skip])
+        code, _, err = midalign("evaluate", recipe, "--locale", "en-US", "--output", tmp_path / "out")
+        assert code == expected, err
+    assert "set on_bad_row: skip" in err
+    assert result(tmp_path / "out")["runs"][parrot.name]["languages"]["en-US"]["rows"] == 1
 
 
 def test_two_adapters_share_one_base_whatever_its_path_looks_like(midalign, two_models, tmp_path, monkeypatch):

@@ -110,3 +110,10 @@ def test_the_loop_runs_on_a_model_of_ones_own(loop, make_model, tokenizer, tmp_p
     first, step, last = capsys.readouterr().out.splitlines()
     assert step.startswith("step 2/2  loss/task ")
     assert first.startswith("retrieval@1 of German before: ") and last.startswith("retrieval@1 of German after: ")
+
+
+def test_pairs_of_data_that_are_not_there_are_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["in_domain_pairs.py", str(tmp_path), str(tmp_path / "pairs"), "sw-KE"])
+    with pytest.raises(SystemExit):
+        load("in_domain_pairs").main()
+    assert "error: task_data" in capsys.readouterr().err

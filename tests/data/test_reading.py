@@ -15,7 +15,7 @@ from midalign.config import DataConfig
 from midalign.data.checks import Sieve
 from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.reading import task_rows
-from midalign.data.streams import load_pairs, load_task, sample, scored_texts
+from midalign.data.streams import load_pairs, load_task, sample, scored_texts, texts_beside
 from midalign.errors import InputError
 from midalign.tasks.slots.task import Slots
 from midalign.tasks.sources import NoSplitError
@@ -129,7 +129,7 @@ def test_held_out_english_is_trained_on_in_no_language():
 
 
 def test_holding_out_all_pairs_of_a_language_is_refused():
-    with pytest.raises(InputError, match="align_eval_pairs=1 leaves none of the 1 pairs of de"):
+    with pytest.raises(InputError, match="align_eval_pairs=1 leaves none of the 1 pairs of de; lower it"):
         hold_out(as_pairs([PAIR]), 1, ["de"])
 
 
@@ -142,7 +142,13 @@ def test_a_tenth_of_the_trained_pairs_is_held_out_where_nothing_is_said_at_least
 
 def test_a_tenth_that_leaves_nothing_is_refused_with_its_number():
     pairs = [{**PAIR, "source": f"de {i}", "target": f"english {i}"} for i in range(4)]
-    with pytest.raises(InputError, match="align_eval_pairs=4 leaves none of the 4 pairs of de; lower it"):
+    with pytest.raises(InputError, match="align_eval_pairs=4 leaves none of the 4 pairs of de; add pairs"):
+        hold_out(as_pairs(pairs), None, ["de"])
+
+
+def test_pairs_that_all_have_one_english_side_are_told_so():
+    pairs = [{**PAIR, "source": f"de {i}"} for i in range(20)]
+    with pytest.raises(InputError, match="none of the 20 pairs of de; the others have a target that is held out"):
         hold_out(as_pairs(pairs), None, ["de"])
 
 
@@ -279,6 +285,42 @@ def test_of_a_file_with_all_partitions_the_test_rows_are_kept_apart(tmp_path):
     data.score_languages = ["sw-KE"]
     with pytest.raises(NoSplitError, match=r"has neither sw-KE/test\.jsonl"):
         scored_texts(Slots(), data, Sieve())
+
+
+def test_a_pair_with_the_text_of_a_test_row_of_its_language_in_the_folder_is_left_out(tmp_path, tokenizer):
+    write(tmp_path / "de-DE" / "train.jsonl", ROW | {"partition": "train"})
+    write(tmp_path / "sw-KE" / "test.jsonl", ROW | {"locale": "sw-KE", "utt": "Zima  taa"})
+    write(tmp_path / "en-US.jsonl", ROW | {"utt": "Lights"}, ROW | {"utt": "on", "partition": "train"})
+    write(tmp_path / "tr-TR" / "test.jsonl", "{")  # of no pair: not looked at
+    write(tmp_path / "cy" / "train.jsonl", ROW)
+    (tmp_path / "LICENSE.md").write_text("none")
+    pairs = [PAIR | {"source_lang": "sw", "source": f"neno {i}", "target": f"word {i}"} for i in range(8)]
+    pairs += [PAIR | {"source_lang": "sw", "source": "zima taa"}, PAIR | {"source_lang": "sw", "target": "lights"}]
+    pairs += [PAIR | {"source_lang": "cy", "source": f"gair {i}", "target": f"word {i}"} for i in range(8)]
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"], align_eval_pairs=2)
+    data.align_data = [str(write(tmp_path / "pairs.jsonl", *pairs))]
+    sieve = Sieve("skip")
+    training, held = load_pairs(
+        data, tokenizer, None, sieve, beside=lambda languages: texts_beside(Slots(), data, languages, sieve)
+    )
+    assert (len(training), len(held)) == (12, 4)
+    assert [sentence.split("jsonl ")[1][:7] for sentence in sieve.left_out] == ["line 9 ", "line 10"]
+    assert scored_texts(Slots(), data, Sieve()) == set()
+    data.score_languages = ["sw-KE"]
+    assert texts_beside(Slots(), data, {"sw", "en"}, sieve) == {"lights"}  # those of sw-KE are scored, so known
+
+
+def test_a_file_in_place_of_the_folder_is_refused_with_where_to_put_it(tmp_path):
+    file = write(tmp_path / "mine.jsonl", ROW)
+    with pytest.raises(InputError, match=r"mine\.jsonl is a file; name a folder that has it as de-DE/train\.jsonl"):
+        task_rows(Slots(), str(file), "de-DE", "train", "main")
+
+
+def test_validation_may_be_called_so_in_rows(tmp_path):
+    write(tmp_path / "de-DE.jsonl", ROW | {"partition": "validation"})
+    assert [row["partition"] for row in task_rows(Slots(), str(tmp_path), "de-DE", "validation", "main")] == ["dev"]
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-DE"])
+    assert scored_texts(Slots(), data, Sieve()) == set()
 
 
 def test_a_bad_row_that_is_read_twice_counts_once(tmp_path):

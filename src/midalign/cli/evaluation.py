@@ -71,6 +71,7 @@ def evaluate(
         if not member.is_counts:
             require_model_name(member.place)  # before the imports below, which take seconds
 
+    from midalign.data.checks import Sieve
     from midalign.evaluation.answers import answer
     from midalign.evaluation.comet import judge, require_comet
     from midalign.evaluation.counts import NAME, asked_of, counted, read_counts, require_comparable, write_counts
@@ -100,7 +101,9 @@ def evaluate(
     if named:
         max_new_tokens = max_new_tokens or kind.max_new_tokens
         where = source_of(kind, recipe, locales, data, revision)
-        rows_by_locale, source = _rows(kind, *where, partition.value, rows)
+        sieve = Sieve(recipe.on_bad_row if recipe else "error")
+        rows_by_locale, source = _rows(kind, *where, partition.value, rows, sieve)
+        sieve.settle()
         asked = asked_of(kind, partition.value, source["sha256"], max_new_tokens)
     elif locales or data or rows or comet_python:
         raise InputError("counts.json has its rows and no answers; leave out --locale, --data, --rows and COMET.")
@@ -229,13 +232,13 @@ def source_of(task, recipe, locales, data, revision):
     return locales, data, revision or (recipe.task_revision if recipe else REVISION)
 
 
-def _rows(task, locales, data, revision, partition, count):
-    """({locale: rows}, where they are from)."""
+def _rows(task, locales, data, revision, partition, count, sieve):
+    """({locale: rows}, where they are from).   sieve: see `task_rows`."""
     from midalign.data.reading import task_rows
     from midalign.data.streams import sample
 
     locales = list(dict.fromkeys(locales))
-    rows = {locale: sample(task_rows(task, data, locale, partition, revision), count) for locale in locales}
+    rows = {locale: sample(task_rows(task, data, locale, partition, revision, sieve), count) for locale in locales}
     content = [{key: row[key] for key in row if key != "place"} for own in rows.values() for row in own]
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     source = {"source": data, "revision": None if data == "demo" or os.path.isdir(data) else revision}

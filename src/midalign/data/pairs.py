@@ -238,7 +238,10 @@ def hold_out(pairs, per_language, trained, sieve=None):
     for name in trained:
         if name not in left:
             count, own = counts.get(name, (per_language, 0))
-            (sieve or Sieve()).fail(f"align_eval_pairs={count} leaves none of the {own} pairs of {name}; lower it.")
+            change = "lower it" if per_language else "add pairs"
+            if count < own:
+                change = "the others have a target that is held out: add pairs with other sentences"
+            (sieve or Sieve()).fail(f"align_eval_pairs={count} leaves none of the {own} pairs of {name}; {change}.")
     return training, held_out
 
 

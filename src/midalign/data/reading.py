@@ -53,7 +53,8 @@ def texts_of_tests(task, source, locale, revision, sieve):
         elif alone or record.get("partition") not in ("train", "dev"):
             texts.update(comparable(record[field]) for field in task.guarded)
     if alone and not texts:
-        sieve.fail(f"{where} has no utterance, so nothing keeps the test rows apart; write it anew or delete it.")
+        fields = ", ".join(task.fields)
+        sieve.fail(f"{where} has no row with text in {fields}, to keep test rows apart by; mend it or delete it.")
     return texts
 
 

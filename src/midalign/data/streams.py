@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+from contextlib import suppress
 from functools import partial
 
 from datasets import ClassLabel, concatenate_datasets
@@ -72,6 +73,20 @@ def scored_texts(task, data, sieve):
     return texts
 
 
+def texts_beside(task, data, languages, sieve):
+    """`scored_texts` of the other languages that the folder of the task's data has, of those given: whoever has such
+    test rows will ask them, and a pair that says the same would be known by then.
+
+    languages: of pairs, as `language_of` names them.   sieve: see `scored_texts`. Raises InputError as that.
+    """
+    texts = set()
+    for name in task.languages_in(data.task_data):
+        if name not in (*data.task_languages, *(data.score_languages or ())) and language_of(name) in languages:
+            with suppress(NoSplitError):
+                texts |= texts_of_tests(task, data.task_data, name, data.task_revision, sieve)
+    return texts
+
+
 def load_tasks(tasks, data, tokenizer, max_length, evaluate, sieve, texts=frozenset(), processes=None):
     """`load_task` of each task, one after the other; rows of several have a column `task`, a ClassLabel of labels.
 
@@ -123,10 +138,10 @@ def load_task(task, data, tokenizer, max_length, evaluate, sieve, texts=frozense
     )
 
 
-def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None, context=None):
+def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=None, context=None, beside=None):
     """(training pairs, held-out pairs), Datasets as `pair_rows` gives them; without rows where there is no align_data.
 
-    sieve, texts: see `load_task`.   processes, context: see `pair_rows`.
+    sieve, texts: see `load_task`.   processes, context: see `pair_rows`.   beside: languages -> more such texts.
     """
     tokenise = partial(pair_rows, tokenizer=tokenizer, max_length=max_length, sieve=sieve)
     tokenise = partial(tokenise, processes=processes, context=context)
@@ -138,6 +153,8 @@ def load_pairs(data, tokenizer, max_length, sieve, texts=frozenset(), processes=
     trained = _languages(data.align_languages) or spoken(pairs)
     measured = _languages(data.align_eval_languages) or trained
     pairs = of_languages(pairs, {*trained, *measured}, sieve)
+    if beside:
+        texts = texts | beside({*trained, *measured, language_of(data.align_pivot)})
     pairs = without_tests(pairs, texts, sieve)
     training, held_out = hold_out(pairs, data.align_eval_pairs, trained, sieve)
     return tokenise(of_languages(training, trained)), tokenise(of_languages(held_out, measured))

@@ -146,6 +146,10 @@ class Task:
         """Where rows are: what `sources.find` gives. Raises InputError."""
         return sources.find(source, language, partition, revision, self.fields)
 
+    def languages_in(self, source):
+        """The languages of which a folder of data has rows, as `find` takes them; [] where its names do not tell."""
+        return sources.languages_in(source)
+
     def vital(self, row):
         """[(what, text)] of which a tokenizer must keep a token, or there is nothing to learn from the row."""
         return [(self.text, row[self.text])]

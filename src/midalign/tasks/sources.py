@@ -34,6 +34,11 @@ def find(source, language, partition, revision, fields, config=None):
         rows = corpus.rows(language, value_of(partition))
         return ((f"demo row {row['id']}", row, None) for row in rows), f"demo, locale {language},", True
     require_language(language)
+    if os.path.isfile(source):
+        raise InputError(
+            f"task_data {place_of(source)} is a file; name a folder that has it as {language}/{partition}.jsonl, or as "
+            f"{language}.jsonl with a partition in each row."
+        )
     folder = Path(source)
     if not os.path.isdir(folder):  # False, too, for what can be no path
         found = _hub_records(source, config or language, partition, revision, fields)
@@ -54,6 +59,14 @@ def find(source, language, partition, revision, fields, config=None):
 def holds(source, language):
     """Whether a folder has rows of a language, of whatever partition."""
     return source != "demo" and any(os.path.lexists(Path(source, f"{language}{suffix}")) for suffix in ("", *SUFFIXES))
+
+
+def languages_in(source):
+    """The languages of which a folder has rows, by the names of its folders and files; [] for what is no folder."""
+    if source == "demo" or not os.path.isdir(source):
+        return []
+    names = {entry.name.partition(".")[0] for entry in Path(source).iterdir() if entry.is_dir() or entry.suffix}
+    return sorted(name for name in names if language_of(name) and holds(source, name))
 
 
 def value_of(partition):
@@ -79,6 +92,8 @@ def _filled(found, language, partition, fields):
         if missing and isinstance(record, dict):
             own = {"id": f"{language} {number}", "locale": language, "partition": value_of(partition)}
             record = {**record, **{field: _text(record.get(field)) or own[field] for field in missing}}
+        if isinstance(record, dict) and isinstance(record.get("partition"), str):
+            record = {**record, "partition": value_of(record["partition"])}
         yield place, record, problem
 
 

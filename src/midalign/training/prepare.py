@@ -10,7 +10,7 @@ from transformers.utils.import_utils import is_triton_available
 from midalign.data.capability import Capability
 from midalign.data.checks import Sieve
 from midalign.data.columns import most
-from midalign.data.streams import load_pairs, load_tasks, scored_texts
+from midalign.data.streams import load_pairs, load_tasks, scored_texts, texts_beside
 from midalign.data.tokens import require_embedded
 from midalign.layers import resolve_layer, resolve_lora_layers
 from midalign.models.loading import fastest_attention, load_config, load_tokenizer, model_path
@@ -54,10 +54,14 @@ def prepare(data, training, model, on_bad_row, held_out=False, day=None):
     tokenizer = load_tokenizer(path, model.model_revision, data.task_system, day)
     tasks, sieve, processes = tasks_of(data), Sieve(on_bad_row or "skip"), training.dataset_num_proc
     with training.main_process_first(desc="tokenisation"):
-        texts = set().union(*(scored_texts(*one, sieve) for one in zip(tasks, data.each(), strict=True)))
+        each = list(zip(tasks, data.each(), strict=True))
+        texts = set().union(*(scored_texts(*one, sieve) for one in each))
         rows = load_tasks(tasks, data, tokenizer, training.max_length, held_out, sieve, texts, processes)
         context = (tasks[0], training.align_pooling == "last") if training.align_context == "task" else None
-        pairs = load_pairs(data, tokenizer, training.max_length, sieve, texts, processes, context)
+        pairs = load_pairs(
+            *(data, tokenizer, training.max_length, sieve, texts, processes, context),
+            beside=lambda languages: set().union(*(texts_beside(*one, languages, sieve) for one in each)),
+        )
         if on_bad_row:
             sieve.settle()
     check_pairs(training, *pairs)

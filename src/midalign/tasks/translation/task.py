@@ -39,6 +39,9 @@ class Translation(Task):
         self.figures = {**self.figures, "comet": Figure("COMET", accuracy)}
         self.columns = (*self.columns, "comet")
 
+    def languages_in(self, source):
+        return []  # files of pairs are named otherwise, and their rows have directions
+
     def gold(self, row):
         return row["target"]
 
