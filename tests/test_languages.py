@@ -15,11 +15,12 @@ from midalign.tasks.slots.task import Slots
 @pytest.mark.parametrize(
     ("language", "tags"),
     [
-        ("de", "de de-DE de-AT deu deu-DE de-Latn de-1996"),
+        ("de", "de de-DE de-AT deu deu-DE de-Latn de-1996 ger"),
+        ("cy", "cy cy-GB cym wel"),
         ("pt", "pt pt-BR pt-PT por"),
         ("sw", "sw sw-KE swa swh"),
         ("en", "en en-US en-GB eng en-GB-oxendict"),
-        ("zh", "zh zh-CN zh-Hans zh-hans-cn zho cmn zh-Hans-TW"),
+        ("zh", "zh zh-CN zh-Hans zh-hans-cn zho chi cmn zh-Hans-TW"),
         ("zh-Hant", "zh-TW zh-HK zh-Hant zh-hant-tw"),
         ("sr", "sr sr-RS sr-Cyrl srp"),
         ("sr-Latn", "sr-Latn sr-Latn-RS sr-ME"),

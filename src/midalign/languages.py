@@ -31,8 +31,13 @@ _ALSO = """
     arb ar azj az cmn zh ekk et fil tl gaz om khk mn lvs lv no nb npi ne nor nb ory or pbt ps pes fa plt mg swh sw
     uzn uz ydd yi zsm ms
 """.split()
+# The bibliographic codes of ISO 639-2, where they are others than the terminological ones.
+_LIBRARY = """
+    alb sq arm hy baq eu bur my chi zh cze cs dut nl fre fr geo ka ger de gre el ice is mac mk mao mi may ms per fa
+    rum ro slo sk tib bo wel cy
+""".split()
 TWO_LETTERS = frozenset(_ISO[1::2])
-SAME = dict(zip(_ISO[::2], _ISO[1::2], strict=True)) | dict(zip(_ALSO[::2], _ALSO[1::2], strict=True))
+SAME = {codes[i]: codes[i + 1] for codes in (_ISO, _ALSO, _LIBRARY) for i in range(0, len(codes), 2)}
 NO_LANGUAGE = frozenset({"mis", "mul", "und", "zxx"})
 # The usual script of each language that is not written in Latin letters.
 USUAL_SCRIPT = {

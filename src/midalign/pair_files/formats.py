@@ -108,6 +108,8 @@ def _columns(place, path, cells, named, pivot):
     else:
         ending, separator = ("tsv", "\t") if tab else ("csv", ",")
         why = f"but the file is one of {' and '.join(told)}" if told else "which leaves open what is in which language"
+        if not tab and len(cells) == 1 and (found := next((mark for mark in ";\t|" if mark in cells[0]), None)):
+            why = f"with {shown(found)} between columns where a CSV has a comma"
         raise InputError(
             f"{place} is {quoted(separator.join(cells))}, {why}; begin with {quoted(separator.join(FIELDS))} or two "
             f"languages as {quoted(f'xx{separator}{pivot}')}, and call a file with other columns xx-{pivot}.{ending}."

@@ -16,6 +16,7 @@ from midalign.texts import harmless, place_of, shown, squeeze
 TABLES = (".tsv", ".tsv.gz", ".csv", ".csv.gz")
 LISTS = (*SUFFIXES, *TABLES)
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz", ".xz", ".bz2", ".zst", ".7z", ".rar", ".tmx", ".xlsx", ".ods")
+MISTAKEN = (".json", ".txt", ".xlsx", ".ods")
 HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?(:[\w.-]+)?")
 
 
@@ -72,9 +73,16 @@ def _files(source, pivot, revision):
 
 def _folder(folder, pivot):
     try:
-        found = {file: _list(file, pivot) for file in folder.iterdir() if file.name.endswith(LISTS)}
+        files = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f"{place_of(folder)}: {error.strerror}; name a folder that can be read.") from error
+    found = {file: _list(file, pivot) for file in files if file.name.endswith(LISTS)}
+    for file in files:
+        if file.suffix in MISTAKEN and two_tags(file.stem, pivot):
+            raise InputError(
+                f"{place_of(file)} has the name of pairs and is none of {', '.join(LISTS)}; save it as one, or move it "
+                "away."
+            )
     for stem, halves in _moses_files(folder).items():
         found[folder / stem] = _both(folder, stem, halves, pivot)
     if not found:
