@@ -6,7 +6,8 @@ MODEL: the model before training.   MASSIVE: <locale>/validation.jsonl, of which
 languages have.   SCORES: scores.json of `midalign evaluate` with several runs, languages that complete each other; runs
 that each file has are taken.
 Prints retrieval@1 of each language with English at the layer that `midalign layers` takes, the accuracy of each run,
-and how they correlate: retrieval with each run's accuracy, and with what each arm gains over the baseline.
+and how they correlate: retrieval with each run's accuracy, and with what each arm gains over the baseline, also over
+languages without pairs alone.
 """
 
 import argparse
@@ -83,6 +84,7 @@ def main():
     options = parser.parse_args()
     files = [json.loads(path.read_text(encoding="utf-8")) for path in options.scores]
     runs, base = figures(files), files[0]["baseline"]
+    group = {locale: own for scores in files for locale, own in scores["groups"].items()}
     if any(scores["baseline"] != base for scores in files):
         parser.error("the files have different baselines; name files with the same")
     locales = sorted(runs[base].keys() - {PIVOT})
@@ -96,6 +98,8 @@ def main():
         if "gain" in run[locales[0]]:  # between runs of one seed
             gains = {key: run[key]["gain"] for key in locales}
             print(f"gain of {name} over {base}: {told(correlation(known, gains))}")
+            alone = {key: gain for key, gain in gains.items() if group[key] == "never aligned"}
+            print(f"of those without pairs alone: {told(correlation(known, alone))}")
 
 
 if __name__ == "__main__":

@@ -200,7 +200,8 @@ def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_a
             "task": {"languages": {locale: {"accuracy": task[locale]} for locale in locales}},
             "more": {"languages": {locale: {"accuracy": more[locale], "gain": gains[locale]} for locale in locales}},
         }
-        file.write_text(json.dumps({"runs": runs, "baseline": "task"}))
+        groups = {"sw-KE": "aligned"} | {locale: "never aligned" for locale in locales if locale != "sw-KE"}
+        file.write_text(json.dumps({"runs": runs, "baseline": "task", "groups": groups}))
     monkeypatch.setattr(
         foretold, "retrieval", lambda model, massive, locales: ({key: task[key] for key in locales}, 11)
     )
@@ -210,7 +211,10 @@ def test_retrieval_that_foretells_accuracy_is_correlated_over_the_languages_of_a
     assert lines[0] == "| | retrieval@1, layer 11 | task | more |"
     assert [line.split()[1] for line in lines[2:6]] == ["sw-KE", "ko-KR", "tr-TR", "fr-FR"]
     assert lines[6] == "accuracy of task: +1.00, 4 languages"
-    assert lines[8] == "gain of more over task: -1.00, 4 languages"
+    assert lines[8:] == [
+        "gain of more over task: -1.00, 4 languages",
+        "of those without pairs alone: -1.00, 3 languages",
+    ]
 
 
 def test_a_figure_that_does_not_vary_has_no_correlation():
