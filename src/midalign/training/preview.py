@@ -159,7 +159,8 @@ def _plan(training, sampler, measured, prepared, processes):
     table.add_row("an optimizer step holds", f"{step_record(training, processes)['holds']} ({processes} process(es))")
     if training.save_strategy == "steps":
         every = training.save_steps if training.save_steps >= 1 else math.ceil(training.save_steps * total)
-        limit = f", the last {training.save_total_limit} and the best kept" if training.save_total_limit else ""
+        best = " and the best" if training.eval_strategy.value != "no" else ""
+        limit = f", the last {training.save_total_limit}{best} kept" if training.save_total_limit else ""
         table.add_row("checkpoints", f"{-(-total // int(every)):,}{limit}")
     else:
         others = {"no": "none", "epoch": "one an epoch", "best": "the best"}
