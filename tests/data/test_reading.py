@@ -310,6 +310,13 @@ def test_a_pair_with_the_text_of_a_test_row_of_its_language_in_the_folder_is_lef
     assert texts_beside(Slots(), data, {"sw", "en"}, sieve) == {"lights"}  # those of sw-KE are scored, so known
 
 
+def test_what_a_folder_has_is_told_where_a_language_is_not_there(tmp_path):
+    write(tmp_path / "de-DE" / "train.jsonl", ROW)
+    write(tmp_path / "sw-KE.jsonl", ROW)
+    with pytest.raises(NoSplitError, match=r"another locale, such as are there: de-DE, sw-KE\."):
+        task_rows(Slots(), str(tmp_path), "en-US", "train", "main")
+
+
 def test_a_file_in_place_of_the_folder_is_refused_with_where_to_put_it(tmp_path):
     file = write(tmp_path / "mine.jsonl", ROW)
     with pytest.raises(InputError, match=r"mine\.jsonl is a file; name a folder that has it as de-DE/train\.jsonl"):

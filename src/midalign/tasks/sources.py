@@ -50,9 +50,10 @@ def find(source, language, partition, revision, fields, config=None):
                 alone = stem != language
                 needed = fields if alone else (*fields, "partition")
                 return _filled(records(file), language, partition, needed), place_of(file), alone
+    there = ", ".join(languages_in(source)[:60])
     raise NoSplitError(
         f"task_data {source} has neither {language}/{partition}.jsonl nor {language}.jsonl (or .jsonl.gz, .parquet); "
-        "add one or name another locale."
+        f"add one or name another locale{f', such as are there: {there}' if there else ''}."
     )
 
 
