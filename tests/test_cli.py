@@ -378,6 +378,7 @@ def test_what_cannot_be_evaluated_is_one_sentence(midalign, parrot, tmp_path, wr
     untrained = write("new.yaml", [*lines, "align_schedule: sft"])
     other_task = write("chat.yaml", [lines[0], lines[2], f"output_dir: {tmp_path / 'chat'}", "align_schedule: sft"])
     (tmp_path / "chat").mkdir()
+    shutil.copy(parrot / "config.json", tmp_path / "chat")
     (tmp_path / "chat" / "run.json").write_text(json.dumps({"tasks": [{"name": "chat"}]}))
     pickled = tmp_path / "pickled"
     pickled.mkdir()

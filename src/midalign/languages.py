@@ -37,7 +37,8 @@ _LIBRARY = """
     rum ro slo sk tib bo wel cy
 """.split()
 TWO_LETTERS = frozenset(_ISO[1::2])
-SAME = {codes[i]: codes[i + 1] for codes in (_ISO, _ALSO, _LIBRARY) for i in range(0, len(codes), 2)}
+_EACH = (*_ISO, *_ALSO, *_LIBRARY)
+SAME = dict(zip(_EACH[::2], _EACH[1::2], strict=True))
 NO_LANGUAGE = frozenset({"mis", "mul", "und", "zxx"})
 # The usual script of each language that is not written in Latin letters.
 USUAL_SCRIPT = {

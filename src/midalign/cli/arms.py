@@ -48,7 +48,8 @@ def arms_of(named):
     most, times = Counter(name for _, name in named).most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} runs are called {shown(most)}; name each once, or rename a folder.")
-    both = next((name for arm, name in named if arm is None and name in {own for own, _ in named}), None)
+    alone = {name for arm, name in named if arm is None}
+    both = next((arm for arm, _ in named if arm in alone), None)
     if both:
         raise InputError(f"a run and an arm are called {shown(both)}; rename the folder or the arm.")
     return arms

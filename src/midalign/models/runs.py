@@ -118,26 +118,27 @@ def find_run(argument, dtype=None, base=None):
 def _of_recipe(recipe, dtype):
     data, training, model = read_recipe([recipe, *(["--dtype", dtype] if dtype else [])])
     folder = Path(training.output_dir)
-    _require_trained_as(recipe, data, folder)
     if (folder / ADAPTER_CONFIG).is_file():
-        return replace(_of_adapter(folder, model), data=data)
-    if (folder / "config.json").is_file():
-        return replace(_of_model(str(folder), model), data=data)
-    raise InputError(f"{recipe} has written no model to {folder} yet; first run `midalign train {recipe}`.")
+        run = replace(_of_adapter(folder, model), data=data)
+    elif (folder / "config.json").is_file():
+        run = replace(_of_model(str(folder), model), data=data)
+    else:
+        raise InputError(f"{recipe} has written no model to {folder} yet; first run `midalign train {recipe}`.")
+    _require_trained_as(recipe, run)
+    return run
 
 
-def _require_trained_as(recipe, data, folder):
+def _require_trained_as(recipe, run):
     """Refuse a recipe whose run learned something else, as one with --task does. Raises InputError."""
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        learned = sorted(Path(name).name for name in _names(record))
+        learned = sorted(Path(name).name for name in _names(_record(run)))
     except NO_RECORD:
         return
-    told = sorted(Path(own.task).name for own in data.each())
+    told = sorted(Path(own.task).name for own in run.data.each())
     if learned and learned != told:
         raise InputError(
-            f"{recipe} says task {', '.join(told)}, but the run in {folder} has learned {', '.join(learned)}; name the "
-            "folder, and with --task and --data what to ask."
+            f"{recipe} says task {', '.join(told)}, but the run in {run.adapter or run.path} has learned "
+            f"{', '.join(learned)}; name the folder, and with --task and --data what to ask."
         )
 
 
