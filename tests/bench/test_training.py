@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from midalign import cli
-from midalign.bench.tables import bench_recipe
+from midalign.bench.tables import axes_of, bench_recipe
 from midalign.bench.training import Bench
 from midalign.errors import InputError
 
@@ -100,3 +100,21 @@ def test_what_cannot_be_measured_ends_in_one_sentence(options, message, recipe, 
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("half", ["task", "pairs"])
+def test_products_have_the_precision_of_training(half, recipe):
+    bench = Bench([str(recipe("align_schedule: joint\nbf16: true\n"))])
+    seen = set()
+    bench.decoder.layers[0].mlp.register_forward_hook(lambda *own: seen.add(own[2].dtype))
+    for who in ("ours", "trl") if half == "task" else ("ours", "naive", "bare"):
+        (bench.task if half == "task" else bench.pair_half)(who).step()
+        assert seen == {torch.bfloat16}, who
+        seen.clear()
+
+
+def test_growth_is_of_numbers_of_pairs_that_are_there_and_that_the_loss_takes(recipe):
+    bench = Bench([str(recipe("align_schedule: joint\nalign_loss: cka\n"))])
+    bench.pairs = bench.pairs.select(range(6))
+    axes = {axis: values for axis, values, *_ in axes_of(bench, ["naive"])}
+    assert axes["pairs"] == [6] and "4 pairs, times the length" in axes

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import AdaLoraConfig, IA3Config, LoraConfig, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
@@ -110,15 +111,19 @@ def test_a_model_without_an_adapter_is_exported_too_in_the_precision_that_it_had
 
 
 def test_an_exported_model_knows_the_tasks_and_the_seed_of_its_run_and_no_path(run, tmp_path):
-    own, tasks = run(), [{"name": "intents", "data": "/home/me/rows"}, {"task": "/home/me/mine.py", "name": "mine"}]
-    record = {"recipe": {"seed": 7, "output_dir": "/home/me/out"}, "tasks": tasks, "step": 3}
+    own, tasks = run(), [{"name": "slots", "data": "/home/me/rows"}, {"task": "/home/me/mine.py", "name": "mine"}]
+    tasks[0]["instruction"] = "Say it."
+    recipe = {"seed": 7, "output_dir": "/home/me/out", "task_slots": ["who"], "task_loss_on": None}
+    record = {"recipe": recipe, "tasks": tasks, "step": 3}
     (own.adapter / "run.json").write_text(json.dumps(record))
     kept = export(own, tmp_path / "out", [])["trained_as"]
     again = export(find_run(str(tmp_path / "out")), tmp_path / "again", [])["trained_as"]
-    assert kept == again == {"recipe": {"seed": 7}, "tasks": [{"name": "intents"}, {"name": "mine.py"}]}
+    words = [{"name": "slots", "instruction": "Say it."}, {"name": "mine.py", "instruction": None}]
+    assert kept == again == {"recipe": {"seed": 7, "task_slots": ["who"]}, "tasks": words}
     for folder in ("out", "again"):
         exported = find_run(str(tmp_path / folder))
-        assert (seed_of(exported), learned(exported)) == (7, "intents")
+        task = learned(exported)
+        assert (seed_of(exported), task.name, task.instruction, task.slots) == (7, "slots", "Say it.", {"who"})
 
 
 def test_the_seed_of_an_older_record_without_tasks_is_kept(run, tmp_path):
@@ -275,3 +280,22 @@ def test_a_converter_that_fails_leaves_the_safetensors(tmp_path):
     script.write_text("import sys; sys.exit('unknown architecture')")
     with pytest.raises(InputError, match=r"refuses .*: unknown architecture; the safetensors in it are whole"):
         gguf.to_gguf(tmp_path, script, "f16")
+
+
+@pytest.mark.parametrize("config", [IA3Config, AdaLoraConfig])
+def test_other_adapters_that_change_weights_are_exported_with_a_note(config, base, tokenizer, tmp_path):
+    settings = {"total_step": 10} if config is AdaLoraConfig else {"feedforward_modules": ["down_proj"]}
+    settings = config(task_type="CAUSAL_LM", target_modules=["q_proj", "down_proj"], **settings)
+    get_peft_model(LlamaForCausalLM.from_pretrained(base), settings).save_pretrained(tmp_path / "adapter")
+    record = export(find_run(str(tmp_path / "adapter")), tmp_path / "out", [])
+    assert record["adapter_notes"] == [f"{settings.peft_type.value}: servers take LoRA alone; export instead"]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(run, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(exporting, "_write", full)
+    with pytest.raises(InputError, match=r"out cannot be written: No space left on device .* nothing is left behind"):
+        export(run(), tmp_path / "out", [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter"]

@@ -1,10 +1,11 @@
 """Where a model comes from, and which attention it computes with."""
 
+import json
 import time
 
 import pytest
 from huggingface_hub import constants
-from transformers import AutoConfig
+from transformers import AutoConfig, LlamaConfig, LlamaForCausalLM
 from trl import ModelConfig
 
 from midalign.errors import InputError
@@ -78,3 +79,23 @@ def test_without_a_network_the_sentence_comes_at_once(monkeypatch):
         load_config("no/such-model", "main")
     assert time.monotonic() - began < 10  # 23 s before
     assert constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize(
+    ("contradiction", "kept"),
+    [
+        ({"temperature": 0.9, "top_p": 0.6}, {"do_sample": True, "temperature": 0.9, "top_p": 0.6}),
+        ({"early_stopping": True, "length_penalty": 2.0}, {"eos_token_id": 2}),
+    ],
+)
+def test_a_model_whose_generation_settings_contradict_themselves_can_be_saved_once_padding_is_set(
+    contradiction, kept, tmp_path
+):
+    config = LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, **contradiction}))
+    model = load_model(str(tmp_path), ModelConfig(model_name_or_path=str(tmp_path)))
+    model.generation_config.pad_token_id = 1
+    model.save_pretrained(tmp_path / "again")
+    saved = json.loads((tmp_path / "again" / "generation_config.json").read_text())
+    assert {key: saved.get(key) for key in kept} == kept and saved["pad_token_id"] == 1

@@ -10,12 +10,19 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from midalign.errors import InputError
 from midalign.models import merged, merging
 from midalign.models.adapters import read_adapter, server_notes
 from midalign.models.agreement import logits, sample_sentences
+from midalign.models.runs import find_run, load_run_model
 
 LAYERS = 4
 
@@ -429,3 +436,39 @@ def test_adapters_of_an_8b_model_are_merged_exactly(tmp_path):
     )
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures["relative_error"] < 1e-6 and figures["modules"] == 224
+
+
+@pytest.fixture
+def revisions(adapter):
+    """Two adapters of one base, at v1 and at v2."""
+    folders = adapter("task"), adapter("align", 2)
+    for folder, revision in zip(folders, ("v1", "v2"), strict=True):
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps({**config, "revision": revision}))
+    return folders
+
+
+def test_adapters_of_two_revisions_are_refused_by_the_command_too(revisions, tmp_path, midalign):
+    task, align = revisions
+    code, _, err = midalign("merge", "--task", task, "--align", align, "-o", tmp_path / "out")
+    assert code == 2 and " at v2; updates of different models do not add up" in err
+
+
+def test_a_base_that_is_named_is_not_asked_for_the_revision_of_another(base, revisions, tmp_path):
+    merged.merge(*revisions, tmp_path / "out", base=base, check_logits=False)
+    assert json.loads((tmp_path / "out" / "adapter_config.json").read_text())["revision"] is None
+
+
+def test_updates_of_the_text_part_alone_stay_there_where_the_base_also_sees(tmp_path, tokenizer):
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**sizes, "num_key_value_heads": 1, "head_dim": 8, "vocab_size": len(tokenizer)}
+    torch.manual_seed(0)
+    config = Gemma3Config(text_config=text, vision_config={**sizes, "image_size": 8, "patch_size": 4})
+    Gemma3ForConditionalGeneration(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    for name in ("task", "align"):
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        lora = LoraConfig(r=2, target_modules=r".*language_model.*q_proj", init_lora_weights=False)
+        get_peft_model(model, lora).save_pretrained(tmp_path / name)
+    merged.merge(tmp_path / "task", tmp_path / "align", tmp_path / "out")
+    load_run_model(find_run(str(tmp_path / "out")))  # refused until all that it says it has is there

@@ -4,10 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from trl import ModelConfig
 
 from midalign.cli.evaluation import task_of_runs
 from midalign.errors import InputError
-from midalign.models.runs import learned
+from midalign.models.runs import Run, learned, with_bases
+from midalign.recipe import read_recipe
 
 
 @pytest.fixture
@@ -24,6 +26,49 @@ def test_an_adapter_without_a_recipe_is_asked_what_it_has_learned(folder):
     assert task_of_runs([run], None)[0].name == "intents"
     assert task_of_runs([run], "entities")[0].name == "entities"
     assert task_of_runs([folder({"tasks": [{"instruction": "x", "name": "slots"}]})], None)[0].name == "slots"
+
+
+@pytest.mark.parametrize("name", ["run.json", "midalign.json"])  # of a run, of one of its checkpoints
+@pytest.mark.parametrize("asked", [None, "slots"])
+def test_a_folder_is_asked_as_it_was_trained(folder, tmp_path, name, asked):
+    run = folder({"tasks": [{"task": "slots", "instruction": "Say it."}], "recipe": {"task_slots": ["who"]}})
+    (tmp_path / "run.json").rename(tmp_path / name)
+    task, _ = task_of_runs([run], asked)
+    assert (task.name, task.instruction, task.slots) == ("slots", "Say it.", {"who"})
+
+
+def test_a_run_that_learned_other_words_is_not_asked_these(folder, tmp_path):
+    def recipe(words):
+        keys = {
+            "model_name_or_path": "demo",
+            "task_data": "demo",
+            "task": "intents",
+            "output_dir": "out",
+            "align_schedule": "sft",
+        }
+        (tmp_path / "recipe.yaml").write_text(json.dumps({**keys, "task_instruction": words}))
+        return str(tmp_path / "recipe.yaml")
+
+    run = folder({"tasks": [{"task": "intents", "instruction": "B?"}]})
+    run.data = read_recipe([recipe("A?")])[0]
+    with pytest.raises(InputError, match=r"mine has learned intents with the instruction 'B\?', and 'A\?' would be"):
+        task_of_runs([run], None)
+    assert task_of_runs([run], recipe("C?"))[0].instruction == "C?"  # as told
+    run.data = read_recipe([recipe("B?")])[0]
+    assert task_of_runs([run], None)[0].instruction == "B?"
+
+
+def test_a_base_is_answered_once_whatever_precision_its_runs_have_and_not_at_all_where_it_is_named(tmp_path):
+    def run(name, dtype, revision="main", adapter=True, path=str(tmp_path)):
+        model = ModelConfig(model_name_or_path=path, dtype=dtype, model_revision=revision)
+        return Run(name, path, tmp_path / name if adapter else None, path, model)
+
+    a, b, plain = run("a", "bfloat16"), run("b", "float32"), run("plain", "auto", adapter=False)
+    base, *others = with_bases([a, b])
+    assert (base.adapter, base.model.dtype, others) == (None, "bfloat16", [a, b])
+    assert with_bases([plain, a, b]) == [plain, a, b]
+    hub = [run(name, "auto", name, path="org/model") for name in ("v1", "v2")]
+    assert [own.model.model_revision for own in with_bases(hub)] == ["v1", "v2", "v1", "v2"]
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", {"tasks": []}, {"tasks": None}, {"tasks": [3]}, {"task": "slots"}])

@@ -65,6 +65,8 @@ def test_a_sweep_of_other_adapters_is_not_taken_for_this_one(adapters, tmp_path)
         sweep(Slots(), align, task, tmp_path / "out", [1.0], ROWS)
     with pytest.raises(InputError, match="a sweep of other adapters or options"):
         sweep(Slots(), task, align, tmp_path / "out", [1.0], ROWS, rank=1)
+    with pytest.raises(InputError, match="a sweep of other adapters or options"):
+        sweep(Slots(), task, align, tmp_path / "out", [1.0], ROWS, base="/another/base")
 
 
 @pytest.mark.parametrize("weights", [[], [1.0, 1.0], [1.0, math.nan]])

@@ -78,13 +78,14 @@ def axes_of(bench, against):
         axes.append(("task rows", rows, bench.task, "trl", lambda n: {"count": n}))
     if "naive" not in against:
         return axes
-    pairs, depth = bench.pair_batch_size, len(bench.decoder.layers)
+    pairs, depth = min(bench.pair_batch_size, len(bench.pairs)), len(bench.decoder.layers)
+    half = max(pairs // 2, min(pairs, 4))  # CKA knows nothing of fewer
     larger = [size for size in (64_000, 128_000, 256_000) if size > bench.decoder.embed_tokens.num_embeddings]
     for axis, values, changes in (
-        ("pairs", [pairs // 2, 2 * pairs], lambda n: {"count": n}),
+        ("pairs", sorted({half, min(2 * pairs, len(bench.pairs))} - {pairs}), lambda n: {"count": n}),
         ("layer", [max(depth // 4, 1), 3 * depth // 4], lambda n: {"layer": n}),
         ("vocabulary", larger, lambda n: {"vocabulary": n}),
-        ("half the pairs, times the length", [1, 2, 4], lambda n: {"count": pairs // 2, "stretch": n}),
+        (f"{half} pairs, times the length", [1, 2, 4], lambda n: {"count": half, "stretch": n}),
     ):
         axes.append((axis, values, bench.pair_half, "naive", changes))
     return axes

@@ -28,7 +28,7 @@ from midalign.training.forward import inputs_of
 from midalign.training.prepare import prepare
 from midalign.training.trainer import MidAlignTrainer
 
-SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "activation_checkpointing")
+SHARED = ("per_device_train_batch_size", "seed", "use_cpu", "bf16", "fp16", "activation_checkpointing")
 
 
 class Bench:
@@ -71,6 +71,8 @@ class Bench:
         self.ours._pair_halves = 1
         if args.activation_checkpointing:  # `train` would do it
             self.ours.model.activation_checkpointing_enable(args.activation_checkpointing_kwargs)
+        # As in training: the precision of products comes with it. Once, since all trainers have this model.
+        self.ours.accelerator.prepare_model(model, evaluation_mode=True)
         self.model, self.decoder, self.layer = self.ours.model.train(), decoder_of(model), args.align_layer
         self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=0.0)
         self.batch_size, self.pair_batch_size = args.per_device_train_batch_size, args.align_batch_size
@@ -129,14 +131,15 @@ class Bench:
 
     def _run_bare(self, chunk, layer):
         ids, mask, places = inputs_of(self.model, chunk)
-        return middle_states(self.decoder, ids, mask, layer, places).float().square().mean()
+        with self.ours.accelerator.autocast():  # which a model's own forward brings along
+            return middle_states(self.decoder, ids, mask, layer, places).float().square().mean()
 
     def micro_batch(self, who, laps):
         """A whole micro-batch and optimizer step, from rows on.   who: ours, or plain (trl and naive)."""
         for half, make in (("task", self.task), ("pairs", self.pair_half)):
             candidate = make("ours" if who == "ours" else {"task": "trl", "pairs": "naive"}[half])
             laps.lap(f"{half}: collate")
-            with laps.inside(half, self.decoder, self.layer), self.ours.compute_loss_context_manager():
+            with laps.inside(half, self.decoder, self.layer):
                 loss = candidate.step()
             laps.lap(f"{half}: head and loss")
             loss.backward()
@@ -220,9 +223,7 @@ class Bench:
         device = self.model.device
         before = peak_bytes(device, reset=True)
         start = _now()
-        with self.ours.compute_loss_context_manager():
-            loss = step()
-        loss.backward()
+        step().backward()
         return _now() - start, (peak_bytes(device) - before) / 2**20
 
 

@@ -25,7 +25,7 @@ from midalign.cli.app import (
 from midalign.cli.arms import arms_of, members, require_seeds
 from midalign.console import console
 from midalign.errors import InputError
-from midalign.texts import place_of, shown
+from midalign.texts import place_of, quoted, shown, without_secrets
 
 
 @app.command()
@@ -198,18 +198,28 @@ def _recipe(named, task=None):
 def task_of_runs(named, task):
     """(the task that is asked, the data block of the recipe that says where its rows are, or None).
 
-    task: as told, else the first of the first recipe, else what the first run's record says, else slots.
-    Raises InputError.
+    task: as told, else the first of the first recipe, else what the first run's record says, else slots; asked as the
+    recipe or the record has it. Raises InputError, also where another run has learned it with another instruction.
     """
     from midalign.models.runs import learned
     from midalign.tasks import tasks_of
 
-    for kind in next((tasks_of(run.data) for run in named if run.data), ()):
-        if task in (None, kind.name, kind.label):
-            return kind, _recipe(named, kind.name)
-    task = task or next((name for run in named if (name := learned(run))), "slots")
-    kind, own = task_named(task)
-    return kind, own or _recipe(named)
+    each = next((tasks_of(run.data) for run in named if run.data), ())
+    kind = next((kind for kind in each if task in (None, kind.name, kind.label)), None)
+    own = _recipe(named, kind and kind.name)
+    kind = kind or next((kind for run in named if (kind := learned(run, task))), None)
+    if not kind:
+        kind, told = task_named(task or "slots")
+        return kind, told or own
+    for run in named:
+        trained = learned(run, kind.name)
+        if trained and trained.instruction not in (kind.instruction, without_secrets(kind.instruction)):
+            raise InputError(
+                f"{run.name} has learned {kind.label} with the instruction {quoted(trained.instruction)}, and "
+                f"{quoted(kind.instruction)} would be asked; evaluate it by itself, by its folder, or name with --task "
+                "a recipe that has the instruction to ask."
+            )
+    return kind, own
 
 
 def split_languages(task, values, source):

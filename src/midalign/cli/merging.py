@@ -78,7 +78,7 @@ def merge(
     from midalign.models.merged import merge as merge_adapters
 
     free_place(output)
-    task, align, base = _adapters(task, align, base)
+    task, align = _adapters(task, align, base)
     options = {"rank": rank, "dtype": dtype.value, "base": base, "check_logits": logits}
     if sweep is not None:
         if method is not Method.sum or not locales:
@@ -125,11 +125,11 @@ def _best_weight(kind, task, align, output, sweep, data, revision, locales, coun
 
 
 def _adapters(task, align, base):
-    """(the task's folder, the alignment's folder, the base of both where it is one)."""
+    """The folders of both adapters.   base: given or None."""
     from midalign.models.adapters import CONFIG
     from midalign.models.runs import find_run
 
-    folders, bases = [], set()
+    folders = []
     for name in (task, align):
         folder = Path(name)
         if not (base and (folder / CONFIG).is_file()):  # with --base it does not matter where the adapter's own is
@@ -137,9 +137,8 @@ def _adapters(task, align, base):
             if not run.adapter:
                 raise InputError(f"{name} is a whole model; merge takes two LoRA adapters of one base.")
             folder = run.adapter
-            bases.add(run.path)
         folders.append(folder)
-    return *folders, base or (bases.pop() if len(bases) == 1 else None)
+    return folders
 
 
 def _print(output, rows, notes):

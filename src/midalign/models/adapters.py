@@ -6,6 +6,7 @@ embedding it is the same product, transposed.   Legend: r rank.
 
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,21 @@ def read_adapter(folder):
     )
 
 
+def base_of(named, folder):
+    """The model below the adapter of a folder, from the path or hub name that PEFT wrote down.
+
+    A relative path began where training did: here, or at the adapter's folder or one above it. Raises InputError.
+    """
+    starts = (Path(), folder.resolve(), *folder.resolve().parents)
+    found = next((start / named for start in starts if os.path.isdir(start / named)), None)
+    if found is None and (named.startswith(".") or Path(named).is_absolute() or named.count("/") > 1):  # no hub name
+        raise InputError(
+            f"{folder / CONFIG} has base_model_name_or_path {named}, which is no folder, neither from here nor from "
+            f"{folder} or above it; write there where the base model is."
+        )
+    return named if found is None else str(found)
+
+
 def _config(folder):
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -172,11 +188,12 @@ def _of_module(folder, config, pattern, key, module):
     return value
 
 
-def write_adapter(folder, factors, task, align, base, depth):
+def write_adapter(folder, factors, task, align, base, revision, depth):
     """A plain PEFT folder of one rank whose scale is 1.   Returns the rank.
 
     factors: {module: (A, B)}; those of a lower rank are filled up with zeros, since servers take one rank for all.
-    task, align: the Adapters that the modules are from.   base: name or folder of the base model.   depth: its layers.
+    task, align: the Adapters that the modules are from.   base, revision: name or folder of the base model.
+    depth: its layers, None where it has others that see or hear.
     """
     rank = max(down.shape[0] for down, _ in factors.values())
     tensors = {}
@@ -192,7 +209,7 @@ def write_adapter(folder, factors, task, align, base, depth):
         fan_in_fan_out=task.fan_in_fan_out,
         task_type="CAUSAL_LM",
         base_model_name_or_path=base,
-        revision=task.revision,
+        revision=revision,
         inference_mode=True,
     )
     folder = Path(folder)
@@ -207,7 +224,7 @@ def _targets(modules, depth):
     layers = {}
     for module in modules:
         layers.setdefault(module.rpartition(".")[2], set()).add(layer_of(module))
-    everywhere = all(of_one == set(range(depth)) for of_one in layers.values())
+    everywhere = depth and all(of_one == set(range(depth)) for of_one in layers.values())
     return sorted(layers) if everywhere else sorted(modules)
 
 
@@ -221,6 +238,8 @@ def server_notes(folder):
     """Sentences about what servers (vLLM's documentation of LoRA adapters) refuse in the adapter of a folder."""
     config = json.loads((Path(folder) / CONFIG).read_text(encoding="utf-8"))
     names = list(load_file(Path(folder) / WEIGHTS))
+    if config["peft_type"] != "LORA":
+        return [f"{config['peft_type']}: servers take LoRA alone; export instead"]
     rank = max([config["r"], *(config.get("rank_pattern") or {}).values()])
     notes = []
     if rank > max(VLLM_RANKS):

@@ -80,8 +80,6 @@ def _write(model, tokenizer, folder):
     settings = model.generation_config
     if tokenizer.chat_template is not None:
         settings.eos_token_id = stop_ids(model, tokenizer)
-    if not settings.do_sample and (settings.temperature, settings.top_p, settings.top_k) != (None, None, None):
-        settings.do_sample = True  # what a temperature is for; without it transformers refuses to save
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -134,7 +134,9 @@ def write(folder, converter, outtype):
 def same_tokens(folder, tokenizer):
     """Whether llama.cpp cuts a rendered prompt into the tokenizer's ids; None without `llama-cpp-python`."""
     chat = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Größe 3, ok? Наташа 東京"}]
-    text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    text = " ".join(message["content"] for message in chat)
+    if tokenizer.chat_template is not None:
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     try:
         from llama_cpp import Llama
     except ImportError:

@@ -1,6 +1,8 @@
 """Tokenizer, configuration and weights of the model that a recipe names."""
 
 import re
+from contextlib import suppress
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
 )
 from transformers.utils import is_flash_attn_2_available
@@ -29,6 +32,7 @@ from midalign.texts import quoted, shown, squeeze
 PATIENCE = 5  # seconds
 DEMO = "demo"  # as model_name_or_path: the embedded model
 AUTO = "auto"  # as attn_implementation: what is fastest
+TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id")
 SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
 # What torch, its kernels, the system and C++ say when memory runs out.
 FULL = ("t allocate memory", "not allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
@@ -103,6 +107,8 @@ def load_model(path, model, attention=None):
     if model.use_peft:
         _require_modules(loaded, model)
     require_finite(loaded.named_parameters(), f"model_name_or_path {path}")
+    if loaded.generation_config is not None:
+        loaded.generation_config = _without_contradictions(loaded.generation_config)
     if not hasattr(loaded.config, "quantization_config"):
         return loaded
     for module in loaded.modules():
@@ -122,6 +128,8 @@ def adapter_of(model, config):
     if adapter is not None and model.lora_layers is not None:
         upper = "|".join(map(str, range(model.lora_layers, config.get_text_config().num_hidden_layers)))
         adapter.exclude_modules = rf"(.*\.)?layers\.({upper})\..*"  # PEFT takes no layers_to_transform with all-linear
+    if adapter is not None and model.model_revision != "main":
+        adapter.revision = model.model_revision  # PEFT cannot tell it of a model that is loaded already
     return adapter
 
 
@@ -178,6 +186,21 @@ def _require_complete(path, report):
                 f"model_name_or_path {path} {what} the weight {shown(names[0], 120)}{more}; its config.json and its "
                 "safetensors files are not of one model: download or save it anew."
             )
+
+
+def _without_contradictions(settings):
+    """A GenerationConfig that can be saved.
+
+    transformers loads one that contradicts itself with a warning, and refuses to save it once anything in it has
+    changed, as the padding does: after all of the training.
+    """
+    sampled = deepcopy(settings)
+    sampled.do_sample = True  # what a temperature is for
+    for mended in (settings, sampled, GenerationConfig(**{key: getattr(settings, key) for key in TOKENS})):
+        with suppress(ValueError):
+            mended.validate(strict=True)
+            return mended
+    return settings
 
 
 def _require_modules(loaded, model):

@@ -13,11 +13,12 @@ from pathlib import Path
 import jinja2
 import torch
 import yaml
+from safetensors import SafetensorError
 from trl import ModelConfig
 
 from midalign.errors import InputError, MidalignError
 from midalign.models import merging
-from midalign.models.adapters import CONFIG, WEIGHTS, layer_of, read_adapter, server_notes, write_adapter
+from midalign.models.adapters import CONFIG, WEIGHTS, base_of, layer_of, read_adapter, server_notes, write_adapter
 from midalign.models.agreement import TOLERANCE, gap_of_merged, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
 from midalign.texts import in_markdown, shown
@@ -39,11 +40,12 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
     """
     output = free_place(output)
     task, align = read_adapter(task), read_adapter(align)
-    base = _common_base(task, align, base)
+    base, revision = common_base(task, align, base)
     _require_options(method, weights, density, rank)
-    depth = load_config(base, task.revision).get_text_config().num_hidden_layers
-    _require_layers(task, align, base, depth, borders)
-    model = _base_model(base, task, align) if check_logits or task.copies or align.copies else None
+    config = load_config(base, revision)
+    text = config.get_text_config()
+    _require_layers(task, align, base, text.num_hidden_layers, borders)
+    model = _base_model(base, revision, task, align) if check_logits or task.copies or align.copies else None
     chosen, error = None, None
     if method in merging.DENSE:
         factors, error = merging.dense_combine(method, task, align, weights, density, rank)
@@ -70,7 +72,9 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
             "base": base,
             "task": source(task),
             "align": source(align),
-            "rank": write_adapter(staging, factors, task, align, base, depth),
+            "rank": write_adapter(
+                staging, factors, task, align, base, revision, text.num_hidden_layers if text is config else None
+            ),
             "cut_to_rank": rank,
             "dtype": dtype,
             "relative_error": error,
@@ -80,7 +84,7 @@ def merge(task, align, output, method="sum", weights=(1.0, 1.0), *, borders=None
         }
         if chosen and check_logits:
             exact = rank is None and dtype == "float32"
-            record["logits"] = _logits(model, base, task, align, chosen, staging, exact)
+            record["logits"] = _logits(model, base, revision, task, align, chosen, staging, exact)
         _describe(staging, output.name, record)
     return record
 
@@ -109,29 +113,29 @@ def placed(output):
         yield staging
         os.chmod(staging, output.parent.stat().st_mode & 0o777)  # a temporary folder is its owner's alone
         staging.rename(output)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(f"{output} cannot be written: {error}; nothing is left behind.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _common_base(task, align, given):
-    """The base model of both adapters. Raises InputError where they were trained on different ones."""
+def common_base(task, align, given):
+    """(name or folder, revision or None) of the base model of both adapters, the one that is `given` at its newest.
+
+    Raises InputError where they were trained on different ones.
+    """
+    if task.fan_in_fan_out != align.fan_in_fan_out:
+        raise InputError("one adapter has fan_in_fan_out and the other has not; they are of different architectures.")
     if given:
-        return given
-
-    def identity(adapter):
-        place = Path(adapter.base)
-        return str(place.resolve()) if os.path.isdir(place) else adapter.base, adapter.revision
-
-    if identity(task) != identity(align):
+        return given, None
+    bases = [base_of(adapter.base, adapter.folder) for adapter in (task, align)]
+    places = [os.path.realpath(base) if os.path.isdir(base) else base for base in bases]
+    if places[0] != places[1] or task.revision != align.revision:
         raise InputError(
             f"{task.folder} was trained on {_named(task)}, {align.folder} on {_named(align)}; updates of different "
             "models do not add up. Where the two are one model under two names (a 4-bit copy), say which with --base."
         )
-    if task.fan_in_fan_out != align.fan_in_fan_out:
-        raise InputError("one adapter has fan_in_fan_out and the other has not; they are of different architectures.")
-    return task.base
+    return bases[0], task.revision
 
 
 def _named(adapter):
@@ -173,9 +177,9 @@ def _require(holds, sentence):
         raise MidalignError(f"{sentence}; nothing was written.")
 
 
-def _base_model(base, task, align):
+def _base_model(base, revision, task, align):
     """The base, float32. Raises InputError where an adapter brings embeddings of its own along."""
-    settings = ModelConfig(model_name_or_path=base, model_revision=task.revision or "main", dtype="float32")
+    settings = ModelConfig(model_name_or_path=base, model_revision=revision or "main", dtype="float32")
     model = load_model(base, settings)
     modules = {name for name, _ in model.named_modules()}
     for adapter in (task, align):
@@ -189,9 +193,9 @@ def _base_model(base, task, align):
     return model
 
 
-def _logits(model, base, task, align, chosen, merged, exact):
+def _logits(model, base, revision, task, align, chosen, merged, exact):
     sentences = sample_sentences(SENTENCES)
-    tokenizer = load_tokenizer(base, task.revision)
+    tokenizer = load_tokenizer(base, revision)
     try:
         gap, largest = gap_of_merged(model, tokenizer, task.folder, align.folder, chosen, merged, sentences)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:  # what PEFT says of an adapter it cannot put on

@@ -15,15 +15,17 @@ from midalign.data.checks import Sieve
 from midalign.data.pairs import read_pairs, spoken
 from midalign.errors import InputError
 from midalign.languages import language_of
+from midalign.models.adapters import CONFIG, WEIGHTS, base_of
 from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit, plain_tokenizer
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
 from midalign.shipped import is_recipe
+from midalign.tasks import OPTIONS, recalled
 from midalign.texts import place_of, shown, squeeze
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 EXPORTED = "export.json"
+RECORDS = ("run.json", "midalign.json")  # of a run, of one of its checkpoints
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
 OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
 DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
@@ -49,20 +51,25 @@ class Run:
         return replace(self, name=_name(self.path), adapter=None, data=None)
 
 
-def learned(run):
-    """The first task in the record of a run or an exported model, None without. Raises InputError for one in a file.
+def learned(run, task=None):
+    """A task in the record of a run, a checkpoint or an exported model, which asks as it did in training;
+    `tasks.base.Task`. None where there is none.
 
-    The file is not read: a folder may be somebody else's, and a task in a file is code.
+    task: which, a name or the path of a file; the first when None. Raises InputError where that is one in a file: it is
+    not read, since a folder may be somebody else's, and a task in a file is code.
     """
     try:
-        name = _names(_record(run))[0]
-    except NO_RECORD:
+        record = _record(run)
+        each = [(name, own.get("instruction")) for name, own in zip(_names(record), record["tasks"], strict=True)]
+        name, instruction = next(own for own in each if task is None or Path(own[0]).name == Path(task).name)
+        recipe = record.get("recipe") or {}
+    except (*NO_RECORD, StopIteration):
         return None
-    if name.endswith(".py"):
+    if task is None and name.endswith(".py"):
         raise InputError(
             f"{run.name} has learned the task in {place_of(name)}; give --task, the file to ask and score by."
         )
-    return name
+    return recalled(task or name, instruction, recipe)
 
 
 def seed_of(run):
@@ -74,29 +81,33 @@ def seed_of(run):
 
 
 def trained_as(run):
-    """What an exported model keeps of its run's record, in the record's form: the seed, and the tasks by name.
+    """What an exported model keeps of its run's record, in the record's form: the seed, and how the tasks ask.
 
     Where data and folders lie stays behind: a model may go to the hub.   None where there is no record.
     """
     try:
         record = _record(run)
-        tasks = [{"name": Path(name).name} for name in _names(record)]
-        return {"recipe": {"seed": int(record["recipe"]["seed"])}, "tasks": tasks}
+        tasks = [
+            {"name": Path(name).name, "instruction": task.get("instruction")}
+            for name, task in zip(_names(record), record.get("tasks", ()), strict=True)
+        ]
+        options = {key: record["recipe"][key] for key in OPTIONS if record["recipe"].get(key) is not None}
+        return {"recipe": {"seed": int(record["recipe"]["seed"]), **options}, "tasks": tasks}
     except NO_RECORD:
         return None
 
 
 def _names(record):
-    return [str(task.get("task", task["name"])) for task in record.get("tasks", ())]
+    return [str(task["task"] if "task" in task else task["name"]) for task in record.get("tasks", ())]
 
 
 def _record(run):
-    """run.json; in the folder of an exported model `trained_as`, which export.json has."""
+    """run.json, or a checkpoint's seal; in the folder of an exported model `trained_as`, which export.json has."""
     folder = Path(run.adapter or run.path)
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["trained_as"]
+    for name in RECORDS:
+        if (folder / name).is_file():
+            return json.loads((folder / name).read_text(encoding="utf-8"))
+    return json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["trained_as"]
 
 
 def find_run(argument, dtype=None, base=None):
@@ -110,7 +121,7 @@ def find_run(argument, dtype=None, base=None):
         return _of_recipe(argument, dtype)
     require_model_name(str(argument))
     model = ModelConfig(model_name_or_path=str(argument), dtype=dtype or "auto")
-    if (path / ADAPTER_CONFIG).is_file():
+    if (path / CONFIG).is_file():
         return _of_adapter(path, model, base)
     return _of_model(str(argument), model)
 
@@ -118,7 +129,7 @@ def find_run(argument, dtype=None, base=None):
 def _of_recipe(recipe, dtype):
     data, training, model = read_recipe([recipe, *(["--dtype", dtype] if dtype else [])])
     folder = Path(training.output_dir)
-    if (folder / ADAPTER_CONFIG).is_file():
+    if (folder / CONFIG).is_file():
         run = replace(_of_adapter(folder, model), data=data)
     elif (folder / "config.json").is_file():
         run = replace(_of_model(str(folder), model), data=data)
@@ -147,37 +158,22 @@ def _of_model(path, model):
 
 
 def _of_adapter(folder, model, base=None):
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise InputError(f"{folder} has no {ADAPTER_WEIGHTS}; only safetensors are loaded: save the adapter as such.")
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} has no {WEIGHTS}; only safetensors are loaded: save the adapter as such.")
     try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         named, kind = str(config["base_model_name_or_path"] or ""), config["peft_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / ADAPTER_CONFIG} is not what PEFT writes; save the adapter anew.") from error
+        raise InputError(f"{folder / CONFIG} is not what PEFT writes; save the adapter anew.") from error
     if not (base or named):
-        raise InputError(f"{folder / ADAPTER_CONFIG} has no base_model_name_or_path; write the base model there.")
+        raise InputError(f"{folder / CONFIG} has no base_model_name_or_path; write the base model there.")
     if kind not in ADDITIVE or config.get("alora_invocation_tokens"):
         raise InputError(f"{folder} is a {kind} adapter; our generation is exact for {', '.join(ADDITIVE)} only.")
     revision = config.get("revision") if not base else None
-    base = base or _base_of(named, folder)
+    base = base or base_of(named, folder)
     model = replace(model, model_name_or_path=base, model_revision=revision or model.model_revision)
     with_tokenizer = (folder / "tokenizer_config.json").is_file()
     return Run(_name(folder), base, folder, str(folder) if with_tokenizer else base, model)
-
-
-def _base_of(base, folder):
-    """The model below an adapter, from the path or hub name that PEFT wrote down.
-
-    A relative path began where training did: here, or at the adapter's folder or one above it. Raises InputError.
-    """
-    starts = (Path(), folder.resolve(), *folder.resolve().parents)
-    found = next((start / base for start in starts if (start / base).is_dir()), None)
-    if found is None and (base.startswith(".") or Path(base).is_absolute() or base.count("/") > 1):  # no hub name
-        raise InputError(
-            f"{folder / ADAPTER_CONFIG} has base_model_name_or_path {base}, which is no folder, neither from here nor "
-            f"from {folder} or above it; write there where the base model is."
-        )
-    return base if found is None else str(found)
 
 
 def _name(path):
@@ -186,15 +182,17 @@ def _name(path):
 
 
 def with_bases(runs):
-    """The models below the adapters, each once, then the runs."""
+    """The models below the adapters, each once, in the precision of the first run that has it, then the runs."""
 
     def identity(run):
-        place = str(Path(run.path).resolve()) if Path(run.path).is_dir() else run.path
-        return place, run.model.dtype, run.model.load_in_4bit, run.model.load_in_8bit
+        place = (str(Path(run.path).resolve()),) if Path(run.path).is_dir() else (run.path, run.model.model_revision)
+        return *place, run.model.load_in_4bit, run.model.load_in_8bit
 
-    plain = {identity(run) for run in runs if not run.adapter}
-    bases = {identity(run): run.base() for run in runs if run.adapter}
-    return [base for key, base in bases.items() if key not in plain] + list(runs)
+    named, bases = {identity(run) for run in runs if not run.adapter}, {}
+    for run in runs:
+        if run.adapter and identity(run) not in named:
+            bases.setdefault(identity(run), run.base())
+    return [*bases.values(), *runs]
 
 
 def aligned_languages(data):
@@ -252,7 +250,7 @@ def _require_complete(run, expected, known):
 
     expected: names in a file of the adapter.   known: of all weights of the model, some of which a file may hold too.
     """
-    with safe_open(run.adapter / ADAPTER_WEIGHTS, framework="pt") as file:
+    with safe_open(run.adapter / WEIGHTS, framework="pt") as file:
         found = set(file.keys())
     for what, names in (("lacks", expected - found), ("has, with no place in the model,", found - expected - known)):
         if names:

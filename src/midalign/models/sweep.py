@@ -8,7 +8,7 @@ from functools import partial
 from midalign.errors import InputError
 from midalign.evaluation.answers import answer
 from midalign.models.adapters import read_adapter
-from midalign.models.merged import ORIGIN, merge, source
+from midalign.models.merged import ORIGIN, common_base, merge, source
 from midalign.models.runs import find_run, fingerprint, load_run
 
 TABLE = "sweep.json"
@@ -55,6 +55,7 @@ def sweep(kind, task, align, output, weights, rows, batch_size=32, advance=lambd
 def _made_of(folder, task, align, options):
     """Whether a merged folder was made of exactly these adapters with these options."""
     record = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
-    before = [record[key] for key in ("task", "align", "cut_to_rank", "dtype")]
-    adapters = [source(read_adapter(side)) for side in (task, align)]
-    return before == [*adapters, options.get("rank"), options.get("dtype", "float32")]
+    before = [record[key] for key in ("task", "align", "base", "cut_to_rank", "dtype")]
+    adapters = [read_adapter(side) for side in (task, align)]
+    base, _ = common_base(*adapters, options.get("base"))
+    return before == [*map(source, adapters), base, options.get("rank"), options.get("dtype", "float32")]

@@ -30,6 +30,12 @@ def find_task(name, instruction=None, options=None):
     return _made(_kind_of(name), name, instruction, given)
 
 
+def recalled(name, instruction, recipe):
+    """A task as the record of a run has it.   recipe: JSON, all its keys, of which it takes those that it reads."""
+    kind = _kind_of(name)
+    return _made(kind, name, instruction, {key: recipe[key] for key in kind.options if recipe.get(key) is not None})
+
+
 def _made(kind, name, instruction, options):
     # Imported here, as below, so that who needs one task pays for no other.
     from midalign.errors import InputError
