@@ -10,6 +10,7 @@ from midalign.languages import language_of
 from midalign.models.runs import aligned_languages
 from midalign.tasks.slots.massive import LOCALES
 from midalign.tasks.slots.task import Slots
+from midalign.tasks.translation.task import Translation
 
 
 @pytest.mark.parametrize(
@@ -65,3 +66,21 @@ def test_what_was_aligned_under_any_tag_counts_as_aligned(tag, tmp_path):
 
 def test_the_other_script_of_a_language_counts_as_never_aligned():
     assert group_of(Slots(), "zh-TW", [], {"zh"}) == group_of(Slots(), "zh-CN", [], {"zh-Hant"}) == "never aligned"
+
+
+@pytest.mark.parametrize(
+    ("task", "language", "labelled", "expected"),
+    [
+        (Slots(), "en-US", ["en"], True),
+        (Slots(), "en", ["eng"], True),
+        (Slots(), "zh-TW", ["zh-CN"], False),
+        (Translation(), "de-en", ["de-DE-en"], True),
+        (Translation(), "en-de", ["de-en"], False),
+    ],
+)
+def test_a_language_had_labels_by_whatever_tag(task, language, labelled, expected):
+    assert (group_of(task, language, labelled, set()) == "supervised") == expected
+
+
+def test_codes_of_flores_are_the_languages_that_others_mean():
+    assert [language_of(code) for code in ("als-Latn", "kmr-Latn", "arb-Arab")] == ["sq", "ku", "ar"]

@@ -29,7 +29,7 @@ _ISO = """
 # Codes of one language of a group that stand for the group's own code (CLDR), as corpora such as FLORES-200 write them.
 _ALSO = """
     arb ar azj az cmn zh ekk et fil tl gaz om khk mn lvs lv no nb npi ne nor nb ory or pbt ps pes fa plt mg swh sw
-    uzn uz ydd yi zsm ms
+    uzn uz ydd yi zsm ms als sq kmr ku
 """.split()
 # The bibliographic codes of ISO 639-2, where they are others than the terminological ones.
 _LIBRARY = """

@@ -120,13 +120,12 @@ def _keys(holder):
 
 
 def overrides_of(argv):
-    """{key: its texts} of a command line."""
+    """{key: its texts} of a command line; of a key that comes twice the last."""
     found, texts = {}, []
     for token in argv:
         if token.startswith("--"):
             name, _, text = token[2:].partition("=")
-            texts = found.setdefault(name.replace("-", "_"), [])
-            texts += [text] if text else []
+            found[name.replace("-", "_")] = texts = [text] if text else []
         else:
             texts.append(token)
     return found

@@ -76,6 +76,13 @@ def shown(name, most=60):
     return name if plain else quoted(name, most)
 
 
+def id_of(value):
+    """The id of a row as text; None for what is neither text nor a whole number."""
+    if isinstance(value, float) and value.is_integer():  # pandas makes 7.0 of 7 where a column has gaps
+        value = int(value)
+    return str(value) if type(value) in (int, str) else None
+
+
 def label_of(task):
     """How logs and tables name a task: by its name, or that of its file without `.py`."""
     return shown(PurePath(task).stem) if task.endswith(".py") else task

@@ -17,8 +17,11 @@ from midalign.data.pairs import hold_out, of_languages, read_pairs
 from midalign.data.reading import task_rows
 from midalign.data.streams import load_pairs, load_task, sample, scored_texts, texts_beside
 from midalign.errors import InputError
+from midalign.tasks.chat.task import Chat
+from midalign.tasks.entities.task import Entities
 from midalign.tasks.slots.task import Slots
 from midalign.tasks.sources import NoSplitError
+from midalign.tasks.translation.task import Translation
 from midalign.texts import comparable
 
 MASSIVE = Path(__file__).parents[3] / "shared" / "data" / "slots"  # not part of this repository
@@ -405,3 +408,42 @@ def test_words_of_which_a_tokenizer_keeps_nothing_are_not_trained(tmp_path):
 @pytest.mark.parametrize("locale", ["ja-JP", "zh-CN", "th-TH", "tr-TR", "hi-IN", "ar-SA"])
 def test_every_annotation_of_massive_spells_its_utterance(locale):
     assert len(task_rows(Slots(), str(MASSIVE), locale, "validation", "main")) == 2033
+
+
+@pytest.mark.parametrize("name", ["test.jsonl", "all.jsonl"])
+def test_test_rows_of_chats_of_many_languages_are_kept_out_of_pairs_too(name, tmp_path):
+    def chat(language, text):
+        said = [{"role": "user", "content": text}, {"role": "assistant", "content": "yes"}]
+        return {"messages": said, "language": language, **({} if name == "test.jsonl" else {"split": "test"})}
+
+    file = write(tmp_path / name, chat("sw_KE", "Habari"), chat("de", "Hallo"), chat("cy", "Helo"))
+    data = DataConfig(task_data=str(tmp_path if name == "test.jsonl" else file), task_languages=["en"])
+    assert texts_beside(Chat(), data, {"sw", "cy", "en"}, Sieve()) == {"habari", "helo"}
+
+
+def test_test_rows_of_treebanks_are_kept_out_of_pairs_too(tmp_path):
+    for treebank, text in (("sv_pud", "Anna bor"), ("da_ddt", "Anna bor her")):
+        block = f"# sent_id = 1\n# text = {text}\n1\tAnna\tB-PER\n\n"
+        (tmp_path / f"{treebank}-ud-test.iob2").write_text(block, encoding="utf-8")
+    data = DataConfig(task_data=str(tmp_path), task_languages=["en_ewt"])
+    assert texts_beside(Entities(), data, {"sv", "en"}, Sieve()) == {comparable("Anna bor")}
+
+
+def test_test_rows_of_other_directions_are_kept_out_of_pairs_too(tmp_path):
+    sentence = {"source_lang": "sw", "target_lang": "en", "source": "Habari gani", "target": "What news"}
+    write(tmp_path / "test" / "sw-en.jsonl", sentence)
+    data = DataConfig(task_data=str(tmp_path), task_languages=["de-en"])
+    assert texts_beside(Translation(), data, {"sw", "cy", "en"}, Sieve()) == {
+        comparable("Habari gani"),
+        comparable("What news"),
+    }
+    data.task_data = "demo"
+    assert texts_beside(Translation(), data, {"tr", "en"}, Sieve()) == set()  # its parts are disjoint
+
+
+def test_rows_that_pandas_numbered_keep_their_ids(tmp_path):
+    for language in ("de", "fr"):
+        row = {"utt": "licht aus", "annot_utt": "[was : licht] aus"}
+        write(tmp_path / language / "train.jsonl", row | {"id": 7.0}, row | {"id": None}, row | {"id": 7.5})
+    rows = [task_rows(Slots("", None, ["any"]), str(tmp_path), name, "train", None) for name in ("de", "fr")]
+    assert [[row["id"] for row in own] for own in rows] == [["7", "de 1", "de 2"], ["7", "fr 1", "fr 2"]]

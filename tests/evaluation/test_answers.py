@@ -5,7 +5,9 @@ import json
 import pytest
 
 from midalign.errors import InputError
+from midalign.evaluation import answers
 from midalign.evaluation.answers import answer
+from midalign.tasks.base import Task
 from midalign.tasks.slots import massive
 from midalign.tasks.slots.task import Slots
 
@@ -17,12 +19,12 @@ RECORD = json.dumps({"instruction": massive.INSTRUCTION, "max_new_tokens": 1}).e
 def stored(tmp_path):
     """stored(lines, model.json's bytes) -> the answers of a folder that holds these; nothing can be generated."""
 
-    def answers(lines=LINE, record=RECORD):
+    def read(lines=LINE, record=RECORD):
         (tmp_path / "tr-TR.jsonl").write_text(lines)
         (tmp_path / "model.json").write_bytes(record)
         return answer(Slots(), {"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, lambda n: None)
 
-    return answers
+    return read
 
 
 def test_answers_under_the_same_record_are_read_back(stored):
@@ -99,3 +101,20 @@ def test_a_folder_where_a_file_of_answers_should_be_is_one_sentence(tmp_path):
     (tmp_path / "model.json").write_bytes(RECORD)
     with pytest.raises(InputError, match=r"tr-TR\.jsonl: Is a directory"):
         answer(Slots(), {"tr-TR": [{"id": "1", "utt": "a"}]}, tmp_path, {}, None, 1, 1, print)
+
+
+def test_answers_to_another_passage_are_not_taken_for_these_though_id_and_question_are_equal(tmp_path, monkeypatch):
+    class Passages(Task):
+        def prompt(self, row):
+            return [{"role": "user", "content": row["passage"] + row["utt"]}]
+
+    def ask(passage):
+        row = {"id": "1", "utt": "Who won?", "passage": passage}
+        return answer(Passages(), {"de": [row]}, tmp_path, {}, lambda: (None, None), 1, 1, lambda n: None)
+
+    monkeypatch.setattr(answers, "generate_batches", lambda model, tokenizer, chats, *rest: [([0], ["Ann"])])
+    assert ask("Ann won.") == {"de": ["Ann"]}
+    monkeypatch.setattr(answers, "generate_batches", None)
+    assert ask("Ann won.") == {"de": ["Ann"]}
+    with pytest.raises(InputError, match="line 1 answers other data: id 1 is asked otherwise there"):
+        ask("Bob won.")

@@ -161,3 +161,35 @@ def test_counts_that_no_figure_can_be_made_of_are_one_sentence(write, change, se
     with pytest.raises(InputError) as error:
         find_task(write(whole.replace(*change))).counts(ROW, "b")
     assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+SLIPS = {
+    "fields = None": "has fields None, which are no list of names",
+    "figures = None": "has figures None, of which not each is a Figure",
+    'figures = {"hit": max}': "of which not each is a Figure",
+    "def gold(self): return 1": "gold of line 1 raised TypeError",
+    "def __init__(self): pass": "__init__ raised TypeError",
+    "def prompt(self, row): pass": "prompt of line 1 gave None; it gives messages, such as",
+    'def prompt(self, row): return row["utt"]': "it gives messages",
+    'def prompt(self, row): return {"messages": []}': "it gives messages",
+    'part = "kind"\n    def report(self, rows, answers): return super().report(rows, answers)': "rows, per_kind",
+}
+
+
+@pytest.mark.parametrize(("slip", "sentence"), SLIPS.items(), ids=SLIPS)
+def test_a_slip_in_ones_own_task_is_one_sentence_with_its_line(slip, sentence, write):
+    with pytest.raises(InputError) as error:
+        task = find_task(write(WHOLE + f"\n    {slip}\n"), None)
+        row = {"utt": "a", "label": "b", "place": "line 1"}
+        task.example(row)
+        task.report([row], ["b"])
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+    assert "raised" not in sentence or "own.py, line 10:" in str(error.value)
+
+
+def test_a_task_may_use_dataclasses_and_names_its_own_line_where_a_library_fails(write):
+    dataclass = "import dataclasses\n@dataclasses.dataclass\nclass A:\n    b: int\n"
+    text = "from __future__ import annotations\n" + dataclass + WHOLE
+    assert find_task(write(text)).fields == ("utt", "label")
+    with pytest.raises(InputError, match="line 2: JSONDecodeError"):
+        find_task(write("import json\njson.loads('{')\n"))

@@ -269,6 +269,23 @@ def test_keys_that_arrow_fills_in_are_no_content(tokenizer):
     assert len(task_stream("rows", rows, tokenizer, midalign.MidAlignConfig("x", use_cpu=True), Sieve())) == 1
 
 
+def test_what_arrow_fills_into_the_calls_of_a_dataset_is_no_argument(tokenizer, monkeypatch):
+    def row(**arguments):
+        call = {"type": "function", "function": {"name": "look", "arguments": arguments}}
+        return {"messages": [ASK, {"role": "assistant", "tool_calls": [call]}]}
+
+    def chat_rows(chats, *rest):
+        examples.extend(chat["example"] for chat in chats())
+        return examples
+
+    examples = []
+    monkeypatch.setattr("midalign.data.given.chat_rows", chat_rows)
+    rows = Dataset.from_list([row(city="Bonn"), row(unit="C")])
+    task_stream("rows", rows, tokenizer, midalign.MidAlignConfig("x", use_cpu=True), Sieve())
+    calls = [example["completion"][0]["tool_calls"][0]["function"]["arguments"] for example in examples]
+    assert calls == [{"city": "Bonn"}, {"unit": "C"}]
+
+
 SPLITS = datasets.DatasetDict(train=Dataset.from_list(ROWS), test=Dataset.from_list(ROWS))
 PAIR = PAIRS[0]
 REFUSED = {

@@ -25,7 +25,9 @@ CometPython = Annotated[
     typer.Option(help="Python of an environment with unbabel-comet, which scores translations by COMET too."),
 ]
 CometModel = Annotated[str, typer.Option(help="What COMET scores with: a name of the hub or a .ckpt file.")]
-Revision = Annotated[str, typer.Option(help="Revision of a hub data set.")]
+Revision = Annotated[
+    str | None, typer.Option(help="Revision of a hub data set.", show_default="the recipe's, else its Parquet branch")
+]
 
 
 def _version(wanted: bool):
@@ -81,8 +83,8 @@ def task_and_source(name, data, revision):
     """
     task, recipe = task_named(name)
     if recipe and not data:
-        data, revision = recipe.task_data, recipe.task_revision
-    return task, source_of_task(task, data), revision
+        data, revision = recipe.task_data, revision or recipe.task_revision
+    return task, source_of_task(task, data), revision or REVISION
 
 
 def source_of_task(task, data):

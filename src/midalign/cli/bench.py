@@ -6,7 +6,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TimeElapsedColumn
 from rich.table import Table
 
-from midalign.cli.app import Dtype, app
+from midalign.cli.app import Dtype, Revision, app
 from midalign.cli.evaluation import source_of, task_of_runs
 from midalign.console import console
 from midalign.errors import InputError
@@ -28,7 +28,7 @@ def bench(
     locales: Annotated[list[str] | None, typer.Option("--locale", help="Generation: en-US,sw or repeated.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="Generation: test rows of each locale.")] = 100,
     data: Annotated[str | None, typer.Option(help="Generation: a folder, a hub data set or `demo`.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    revision: Revision = None,
     dtype: Annotated[Dtype | None, typer.Option(help="bfloat16, ...; recipe's or checkpoint's if unset.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Generation: prompts answered at a time, by both.")] = 32,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Generation: where an answer is cut.")] = 128,

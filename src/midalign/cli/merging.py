@@ -9,7 +9,7 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from midalign.cli.app import REVISION, Data, Dtype, Revision, app, task_and_source
+from midalign.cli.app import Data, Dtype, Revision, app, task_and_source
 from midalign.console import console
 from midalign.errors import InputError
 from midalign.texts import place_of
@@ -64,7 +64,7 @@ def merge(
     ] = None,
     kind: Annotated[str, typer.Option("--sweep-task", help="sweep: what the rows are, as task in a recipe.")] = "slots",
     data: Data = None,
-    revision: Revision = REVISION,
+    revision: Revision = None,
     locales: Annotated[list[str] | None, typer.Option("--locale", help="sweep: sw,cy or repeated.")] = None,
     rows: Annotated[int, typer.Option(min=1, help="sweep: development rows of each locale.")] = 200,
 ):
@@ -158,7 +158,7 @@ def export(
     rows: Annotated[int, typer.Option(min=0, help="Prompts that both answer.")] = 24,
     data: Annotated[str | None, typer.Option(help="Their rows; else the recipe's, else the embedded corpus.")] = None,
     locales: Annotated[list[str] | None, typer.Option("--locale", help="en-US,sw or repeated.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Revision of a hub data set.")] = None,
+    revision: Revision = None,
     format: Annotated[Format, typer.Option(help="gguf adds model.gguf and a Modelfile.")] = Format.safetensors,
     converter: Annotated[Path | None, typer.Option(help="llama.cpp's convert_hf_to_gguf.py.")] = None,
     outtype: Annotated[Outtype, typer.Option(help="Of the GGUF file.")] = Outtype.bf16,

@@ -10,7 +10,6 @@ from rich.table import Table
 
 from midalign.cli.app import (
     COMET,
-    REVISION,
     CometModel,
     CometPython,
     Data,
@@ -36,7 +35,7 @@ def score(
     locale: Annotated[str, typer.Option(help="Language of the rows; of MASSIVE sw-KE or sw.")],
     task: TaskName = "slots",
     data: Data = None,
-    revision: Revision = REVISION,
+    revision: Revision = None,
     partition: Annotated[Partition, typer.Option(help="Part of the data that was answered.")] = Partition.test,
     against: Annotated[Path | None, typer.Option(help="Another file: adds gain and a paired p-value.")] = None,
     compat: Annotated[Compat | None, typer.Option(help="The authors' figures, quirks included.")] = None,

@@ -9,6 +9,7 @@ from midalign.data.pair_rows import PLAIN, pair_rows
 from midalign.data.pairs import hold_out, pairs_of, sharing, spoken
 from midalign.errors import InputError
 from midalign.tasks.chat.rows import parse
+from midalign.tasks.chat.sources import without_nulls
 from midalign.texts import quoted, shown
 
 TOKENS = ["input_ids", "labels"]
@@ -32,6 +33,7 @@ def task_stream(name, rows, tokenizer, args, sieve):
 
     def chats():
         for number, row in enumerate(rows):
+            row = without_nulls(row) if isinstance(rows, Dataset) else row
             chat, problem = parse(dict(row) if isinstance(row, Mapping) else row)
             if problem:
                 sieve.leave_out(f"{name}[{number}]", problem)

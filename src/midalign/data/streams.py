@@ -80,8 +80,8 @@ def texts_beside(task, data, languages, sieve):
     languages: of pairs, as `language_of` names them.   sieve: see `scored_texts`. Raises InputError as that.
     """
     texts = set()
-    for name in task.languages_in(data.task_data):
-        if name not in (*data.task_languages, *(data.score_languages or ())) and language_of(name) in languages:
+    for name in task.languages_in(data.task_data, languages):
+        if name not in (*data.task_languages, *(data.score_languages or ())):
             with suppress(NoSplitError):
                 texts |= texts_of_tests(task, data.task_data, name, data.task_revision, sieve)
     return texts

@@ -1,10 +1,11 @@
 """The answers of one model to the rows of many locales, kept on disk as they come.
 
 A folder has `model.json`, what the answers depend on, and `<locale>.jsonl` with id, the text that asked (`utt` in
-MASSIVE) and prediction, one line per answered row in the order of generation. A run that was cut goes on where it
-stopped.
+MASSIVE), a hash of the whole prompt and prediction, one line per answered row in the order of generation. A run that
+was cut goes on where it stopped.
 """
 
+import hashlib
 import json
 import os
 
@@ -14,7 +15,7 @@ from midalign.evaluation.generation import generate_batches
 from midalign.files import objects
 from midalign.texts import shown
 
-RECORD = "model.json"
+RECORD, ASKED = "model.json", "prompt_sha256"
 
 
 def answer(task, rows, folder, depends_on, load, batch_size, max_new_tokens, advance):
@@ -25,7 +26,7 @@ def answer(task, rows, folder, depends_on, load, batch_size, max_new_tokens, adv
     Returns {locale: [answer]} in row order. Raises InputError.
     """
     _claim(folder, {**depends_on, **task.depends_on(), "max_new_tokens": max_new_tokens})
-    known = {locale: _stored(folder / f"{locale}.jsonl", some, task.text) for locale, some in rows.items()}
+    known = {locale: _stored(folder / f"{locale}.jsonl", some, task) for locale, some in rows.items()}
     missing = {locale: [row for row in some if row["id"] not in known[locale]] for locale, some in rows.items()}
     advance(sum(map(len, rows.values())) - sum(map(len, missing.values())))
     if any(missing.values()):
@@ -37,7 +38,9 @@ def answer(task, rows, folder, depends_on, load, batch_size, max_new_tokens, adv
                     for batch, texts in generate_batches(model, tokenizer, chats, batch_size, max_new_tokens):
                         for i, text in zip(batch, texts, strict=True):
                             known[locale][some[i]["id"]] = text
-                            line = {"id": some[i]["id"], task.text: some[i][task.text], "prediction": text}
+                            row = some[i]
+                            line = {"id": row["id"], task.text: row[task.text], ASKED: _hash_of(chats[i])}
+                            line["prediction"] = text
                             file.write(json.dumps(line, ensure_ascii=False) + "\n")
                         file.flush()
                         advance(len(batch))
@@ -80,8 +83,12 @@ def _claim(folder, depends_on):
         )
 
 
-def _stored(path, rows, asked):
-    """{id: answer} of a file that may end in a torn line; that line is cut off.   asked: `Task.text`.
+def _hash_of(prompt):
+    return hashlib.sha256(json.dumps(prompt, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stored(path, rows, task):
+    """{id: answer} of a file that may end in a torn line; that line is cut off.
 
     Raises InputError.
     """
@@ -94,7 +101,7 @@ def _stored(path, rows, asked):
             os.truncate(path, whole)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name another --output.") from error
-    texts, fields = {row["id"]: row[asked] for row in rows}, ("id", asked, "prediction")
+    by_id, fields = {row["id"]: row for row in rows}, ("id", task.text, "prediction")
     answers = {}
     for place, line in objects(path):
         if not isinstance(line, dict) or not all(isinstance(line.get(field), str) for field in fields):
@@ -102,7 +109,9 @@ def _stored(path, rows, asked):
                 f"{place} is no answer that `midalign evaluate` wrote, with text in {', '.join(fields)}; "
                 "delete the line or name another --output."
             )
-        if texts.get(line["id"], line[asked]) != line[asked]:
-            raise InputError(f"{place} answers other data: id {shown(line['id'])} is another text there.")
+        row = by_id.get(line["id"])
+        # Older answers have no hash.
+        if row and (row[task.text] != line[task.text] or line.get(ASKED) not in (None, _hash_of(task.prompt(row)))):
+            raise InputError(f"{place} answers other data: id {shown(line['id'])} is asked otherwise there.")
         answers[line["id"]] = line["prediction"]
     return answers

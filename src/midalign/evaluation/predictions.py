@@ -6,7 +6,7 @@ from pathlib import Path
 
 from midalign.errors import InputError
 from midalign.files import TwiceError, objects, parsed, whole
-from midalign.texts import place_of, quoted, shown
+from midalign.texts import id_of, place_of, quoted, shown
 
 MARKS = ("prediction", "filtered_resps", "id")  # what a line with an answer has, and an answer in JSON has not
 LARGEST = 1 << 28  # bytes, unpacked, of answers that are read as a whole: plain lines and arrays
@@ -55,12 +55,10 @@ def _answer(where, line):
 
 
 def _id(where, value):
-    """An id as text. pandas makes 7.0 of 7 where a column has gaps."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    own = id_of(value)
+    if own is None:
         raise InputError(f'{where} has {quoted(value)} in "id"; give the id of the row as text or a whole number.')
-    return str(value)
+    return own
 
 
 def _require_rows(path, answered, rows, asked):

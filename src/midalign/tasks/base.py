@@ -139,16 +139,19 @@ class Task:
         return {language_of(language)}
 
     def labelled(self, language, languages):
-        """Whether a language is one of those that had labels."""
-        return language in languages
+        """Whether a language is one of those that had labels, by whatever tag."""
+        return any(self.spoken(language) & self.spoken(other) for other in languages)
 
     def find(self, source, language, partition, revision):
         """Where rows are: what `sources.find` gives. Raises InputError."""
         return sources.find(source, language, partition, revision, self.fields)
 
-    def languages_in(self, source):
-        """The languages of which a folder of data has rows, as `find` takes them; [] where its names do not tell."""
-        return sources.languages_in(source)
+    def languages_in(self, source, spoken):
+        """The languages of which data on this machine has rows in one that is spoken, as `find` takes them: list.
+
+        spoken: as `languages.language_of` names them.
+        """
+        return [name for name in sources.languages_in(source) if language_of(name) in spoken]
 
     def vital(self, row):
         """[(what, text)] of which a tokenizer must keep a token, or there is nothing to learn from the row."""

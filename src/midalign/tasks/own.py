@@ -5,13 +5,14 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import sys
 import traceback
 from pathlib import Path
 
 import numpy as np
 
 from midalign.errors import InputError, MidalignError
-from midalign.tasks.base import Task
+from midalign.tasks.base import Figure, Task
 from midalign.texts import place_of, shown
 
 # What the figures of a report stand among.
@@ -27,11 +28,11 @@ def read_task(path):
         raise InputError(f"task {name} is no file here; name one that holds a subclass of midalign.tasks.base.Task.")
     spec = importlib.util.spec_from_file_location(f"midalign_task_{Path(path).stem}", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their annotations up
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a user's file does
-        own = isinstance(error, SyntaxError)
-        line = (error.lineno or 1) if own else traceback.extract_tb(error.__traceback__)[-1].lineno
+        line = (error.lineno or 1) if isinstance(error, SyntaxError) else _line_in(path, error, 1)
         raise InputError(f"task {name} cannot be read, line {line}: {_reason(error)}; mend it.") from error
     found = [kind for kind in vars(module).values() if _is_own(kind, module)]
     if len(found) != 1:
@@ -48,8 +49,10 @@ def read_task(path):
 
 def _problem(kind):
     """Why rows and reports could not do with a task, or None."""
-    if isinstance(kind.fields, str) or not all(isinstance(field, str) for field in kind.fields):
+    if not isinstance(kind.fields, (tuple, list)) or not all(isinstance(field, str) for field in kind.fields):
         return f'has fields {kind.fields!r}, which are no list of names; write fields = ("question", "answer")'
+    if not isinstance(kind.figures, dict) or not all(isinstance(own, Figure) for own in kind.figures.values()):
+        return f'has figures {kind.figures!r}, of which not each is a Figure; write {{"name": Figure("title", share)}}'
     figures, columns = list(kind.figures), kind.columns or kind.figures
     reserved = sorted(RESERVED.intersection(figures))
     if kind.text not in kind.fields:
@@ -77,11 +80,10 @@ def _watched(method, path):
         except MidalignError:
             raise
         except Exception as error:  # whatever a user's file does
-            frames = traceback.extract_tb(error.__traceback__)
-            line = [frame.lineno for frame in frames if frame.filename == method.__code__.co_filename][-1]
+            line = _line_in(method.__code__.co_filename, error, method.__code__.co_firstlineno)
             sentence = f"task {place_of(path)}, line {line}: {about} raised {_reason(error)}; mend it."
             raise InputError(sentence) from error
-        allowed = _allowed(self, method.__name__, given)
+        allowed = _allowed(self, method.__name__, row, given)
         if allowed:
             raise InputError(f"task {place_of(path)}: {about} gave {shown(repr(given))}; it gives {allowed}.")
         for name in self.figures if method.__name__ == "counts" else ():
@@ -95,17 +97,37 @@ def _watched(method, path):
     return watched
 
 
-def _allowed(task, method, given):
-    """What a method must give, where it does not."""
+def _line_in(path, error, otherwise):
+    """The last line of a file that an error came through; `otherwise` where it came through none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), otherwise)
+
+
+def _allowed(task, method, row, given):
+    """What a method must give for a row, where it does not."""
     if method == "gold" and not isinstance(given, str):
         return "text"
     if method == "problem" and not (given is None or isinstance(given, str)):
         return "text, or None"
+    if method == "prompt" and not _is_prompt(given, row):
+        return 'messages, such as [{"role": "user", "content": "..."}]'
+    part = [f"per_{task.part}"] if task.part else []
+    if method == "report" and not (isinstance(given, dict) and {*task.figures, "rows", *part} <= given.keys()):
+        return f"a dict with {', '.join([*task.figures, 'rows', *part])}"
     if method != "counts":
         return None
     if not isinstance(given, dict) or not all(_are_numbers(given.get(figure)) for figure in task.figures):
         return f"counts, the same many numbers for every row, of {', '.join(task.figures)}"
     return None
+
+
+def _is_prompt(given, row):
+    """Whether it can be asked: messages, in a chat also beside tools, or text where the answer is text."""
+    if isinstance(given, dict) and row.get("tools"):
+        given = given.get("messages")
+    if isinstance(given, str):
+        return isinstance(row.get("completion"), str)
+    return isinstance(given, list) and all(isinstance(message, dict) and "role" in message for message in given)
 
 
 def _are_numbers(counts):

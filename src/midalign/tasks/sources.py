@@ -9,7 +9,7 @@ from midalign.demo import corpus
 from midalign.errors import InputError
 from midalign.files import SUFFIXES, records
 from midalign.languages import language_of
-from midalign.texts import place_of, shown
+from midalign.texts import id_of, place_of, shown
 
 ALWAYS = ("id", "locale", "partition")
 
@@ -92,15 +92,10 @@ def _filled(found, language, partition, fields):
     for number, (place, record, problem) in enumerate(found):
         if missing and isinstance(record, dict):
             own = {"id": f"{language} {number}", "locale": language, "partition": value_of(partition)}
-            record = {**record, **{field: _text(record.get(field)) or own[field] for field in missing}}
+            record = {**record, **{field: id_of(record.get(field)) or own[field] for field in missing}}
         if isinstance(record, dict) and isinstance(record.get("partition"), str):
             record = {**record, "partition": value_of(record["partition"])}
         yield place, record, problem
-
-
-def _text(value):
-    """A value as text: pandas and the hub number rows. None for what is no name."""
-    return str(value) if type(value) in (int, str) else None
 
 
 def hub_table(source, configs, partition, revision, instead):

@@ -222,7 +222,7 @@ def test_chats_with_tools_turns_and_system_prompts_train_and_are_scored_evaluate
     code, _, err = midalign("evaluate", path, "--output", tmp_path / "report", "--no-base")
     assert code == 0, err
     line = json.loads((tmp_path / "report" / "recipe" / "gsw.jsonl").read_text().splitlines()[0])
-    assert line.keys() == {"id", "user", "prediction"} and line["user"] in ("test 0", "Thun?")
+    assert line.keys() == {"id", "user", "prompt_sha256", "prediction"} and line["user"] in ("test 0", "Thun?")
     assert "starts right" in (tmp_path / "report" / "report.html").read_text()
 
 

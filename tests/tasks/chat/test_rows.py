@@ -182,3 +182,15 @@ BAD = {
 def test_what_is_no_chat_to_learn_says_why(record, sentence):
     found, problem = parse(record)
     assert found is None and sentence in problem and problem.isprintable() and problem[-1] != "."
+
+
+@pytest.mark.parametrize("key", ["system", "system_prompt", "functions"])
+def test_a_column_that_would_be_lost_is_refused(key):
+    row, problem = parse({key: "Answer in Swahili.", "messages": [ASK, ANSWER]})
+    assert row is None and problem.startswith(f"has {key}, but ") and problem.endswith("; leave it out")
+    assert parse({key: None, "messages": [ASK, ANSWER]})[1] is None
+
+
+def test_a_call_of_the_older_kind_is_refused():
+    called = {"role": "assistant", "content": "", "function_call": {"name": "look", "arguments": "{}"}}
+    assert "function_call in messages[1], but calls are read from tool_calls" in parse({"messages": [ASK, called]})[1]

@@ -19,6 +19,9 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 SHAREGPT = {"human": "user", "gpt": "assistant"}
 # What changes a chat in TRL and nothing here reads, or is no chat at all: a row with it is not what it looks like.
 REFUSED = {
+    "system": "a system prompt is read as the first of messages",
+    "system_prompt": "a system prompt is read as the first of messages",
+    "functions": "what can be called is read from tools",
     "images": "only text is learned",
     "image": "only text is learned",
     "chat_template_kwargs": "the chat template gets none",
@@ -26,7 +29,8 @@ REFUSED = {
     "rejected": "pairs of a better and a worse answer are no chats to learn",
 }
 REFUSED_IN_A_MESSAGE = {
-    key: "task_loss_on says which answers are learned" for key in ("weight", "train", "loss", "mask")
+    "function_call": "calls are read from tool_calls",
+    **dict.fromkeys(("weight", "train", "loss", "mask"), "task_loss_on says which answers are learned"),
 }
 ABOUT = ("id", "locale", "language", "partition", "split")  # what a row is, not what it says
 READ = ("messages", "conversations", "prompt", "completion", "tools")

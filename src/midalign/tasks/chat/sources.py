@@ -6,8 +6,9 @@ from pathlib import Path
 
 from midalign.errors import InputError
 from midalign.files import SUFFIXES, records
+from midalign.languages import language_of
 from midalign.tasks.sources import NoSplitError, hub_table, require_language, value_of
-from midalign.texts import place_of, quoted, shown
+from midalign.texts import id_of, place_of, quoted, shown
 
 COLUMNS = ("language", "locale")  # that say a language, where a recipe names none
 SPLITS = ("split", "partition")  # that say a partition
@@ -65,6 +66,25 @@ def _file_of(source, language, partition):
     )
 
 
+def languages_in(source, column):
+    """The languages that a column names in files here of many languages with test rows, as `find` takes them.
+
+    column: see `find`.
+    """
+    stems = [Path(source, f"test{suffix}") for suffix in SUFFIXES] if os.path.isdir(source) else [Path(source)]
+    columns = (column,) if column else COLUMNS
+    names = {
+        said.replace("_", "-")
+        for file in stems
+        if file.is_file()
+        for _, record, _ in _plain(file)
+        if isinstance(record, dict)
+        for said in [next((record[name] for name in columns if record.get(name) is not None), None)]
+        if isinstance(said, str)
+    }
+    return [name for name in names if language_of(name)]
+
+
 def _hub_records(source, language, partition, revision):
     """(place, record, None) of a split, and whether it is of this language alone."""
     own, other = True, f"a file, or a folder with {language}/{partition}.jsonl"
@@ -75,20 +95,20 @@ def _hub_records(source, language, partition, revision):
     except InputError:  # no such configuration, or no answer, which the next says too
         own, table = False, hub_table(source, [None], partition, revision, other)
     place = f"{source}, split {partition}, row"
-    return ((f"{place} {number},", _without_nulls(row), None) for number, row in enumerate(table)), own
+    return ((f"{place} {number},", without_nulls(row), None) for number, row in enumerate(table)), own
 
 
 def _plain(file):
     if file.suffix != ".parquet":
         return records(file)
-    return ((place, _without_nulls(record), problem) for place, record, problem in records(file))
+    return ((place, without_nulls(record), problem) for place, record, problem in records(file))
 
 
-def _without_nulls(value):
+def without_nulls(value):
     """What a table holds without its nulls: it has one for every field that another row has, also inside of calls."""
     if isinstance(value, dict):
-        return {key: _without_nulls(part) for key, part in value.items() if part is not None}
-    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+        return {key: without_nulls(part) for key, part in value.items() if part is not None}
+    return [without_nulls(part) for part in value] if isinstance(value, list) else value
 
 
 def _rows(found, language, columns, own, where):
@@ -115,14 +135,11 @@ def _rows(found, language, columns, own, where):
             yield place, None, f"has {columns[0]} {shown(said)}, but {language} was asked for; keep languages apart"
         else:
             name = record.get("id")
-            if name is None:
-                name = f"{language} {number}"
-            elif isinstance(name, float) and name.is_integer():  # pandas makes 7.0 of 7 where a column has gaps
-                name = int(name)
-            if isinstance(name, bool) or not isinstance(name, int | str):
+            own_id = f"{language} {number}" if name is None else id_of(name)
+            if own_id is None:
                 yield place, None, f'has {quoted(name)} in "id"; make it text or a whole number'
             else:
-                yield place, {**record, "id": str(name), "locale": language}, None
+                yield place, {**record, "id": own_id, "locale": language}, None
     if others and only_others:
         named = ", ".join(map(shown, [*others][:MOST])) + (" and others" if len(others) > MOST else "")
         raise NoSplitError(

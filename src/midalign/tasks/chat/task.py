@@ -7,6 +7,7 @@ from collections import Counter
 from typing import ClassVar
 
 from midalign.errors import InputError
+from midalign.languages import language_of
 from midalign.tasks.base import Figure, Task, accuracy
 from midalign.tasks.chat import sources
 from midalign.tasks.chat.rows import called, parse
@@ -95,6 +96,10 @@ class Chat(Task):
             "exact_match": (spelled(said) == spelled(gold), 1),
             "normalised_match": (normalised(said) == normalised(gold), 1),
         }
+
+    def languages_in(self, source, spoken):
+        named = {*super().languages_in(source, spoken), *sources.languages_in(source, self._column)}
+        return sorted(name for name in named if language_of(name) in spoken)
 
     def find(self, source, language, partition, revision):
         found, where, alone = sources.find(source, language, partition, revision, self._column)

@@ -111,8 +111,11 @@ class Entities(Task):
     def spoken(self, language):
         return treebanks.languages_of(language)
 
-    def labelled(self, language, languages):
-        return any(self.spoken(language) & self.spoken(other) for other in languages)
+    def languages_in(self, source, spoken):
+        if not os.path.isdir(source):
+            return []
+        found = treebanks.files_of(source)
+        return [name for name in found if self.spoken(name) & spoken] or super().languages_in(source, spoken)
 
     def find(self, source, language, partition, revision):
         if source == "demo":

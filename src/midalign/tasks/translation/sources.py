@@ -27,7 +27,7 @@ def find(source, direction, tags, partition, revision):
     languages = tuple(map(language_of, tags))
     if source == "demo":
         found, where = _demo(languages, partition), f"demo, {direction},"
-    elif not _is_local(source):
+    elif not is_local(source):
         found, where = _hub(source, tags, partition, revision), f"{source}, split {partition},"
     else:
         own = {name: _files(Path(source), name, tags) for name in PARTITIONS}
@@ -49,7 +49,8 @@ def _pivot(languages):
     return "en" if "en" in languages else languages[1]
 
 
-def _is_local(source):
+def is_local(source):
+    """Whether a name is of files here, or of what they begin with."""
     front, (folder, name) = source.rpartition(":")[0], os.path.split(source)
     if os.path.lexists(source) or (front and os.path.lexists(front)):
         return True

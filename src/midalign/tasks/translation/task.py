@@ -1,5 +1,6 @@
 """Translation as a task: each direction, such as `en-de`, is a language of its own."""
 
+from itertools import permutations
 from typing import ClassVar
 
 from midalign.errors import InputError
@@ -39,8 +40,12 @@ class Translation(Task):
         self.figures = {**self.figures, "comet": Figure("COMET", accuracy)}
         self.columns = (*self.columns, "comet")
 
-    def languages_in(self, source):
-        return []  # files of pairs are named otherwise, and their rows have directions
+    def languages_in(self, source, spoken):
+        """Directions with English, and between all where there is none, whether or not the data has them."""
+        if source == "demo" or not sources.is_local(source):
+            return []
+        each = permutations(sorted(spoken), 2)
+        return ["-".join(pair) for pair in each if "en" in pair or "en" not in spoken]
 
     def gold(self, row):
         return row["target"]
@@ -98,6 +103,10 @@ class Translation(Task):
 
     def spoken(self, language):
         return set(map(language_of, _tags(language) or [language]))
+
+    def labelled(self, language, languages):
+        tags = list(map(language_of, self.direction(language)))
+        return any(list(map(language_of, _tags(other) or [other])) == tags for other in languages)
 
     def find(self, source, language, partition, revision):
         return sources.find(source, language, self.direction(language), partition, revision)
