@@ -26,6 +26,7 @@ FLOORS = {
     "languages": 0,
     "texts": 0,
     "pages": 0,
+    "cards": 1,
     "shipped": 0,
     "files": 1,
     "pair_files": 2,

@@ -238,3 +238,20 @@ def require_own_files(folder, files, keys, verb):
             f"{Path(folder, found[0])} would be written over, and is not what `midalign {verb}` writes; move it or "
             "name another --output."
         )
+
+
+def write_whole(path, text):
+    """Write a file that is whole or not there.   What UTF-8 cannot hold, half a character, is written as in JSON."""
+    path = Path(path)
+    new = path.with_name(f"_{path.name}")
+    new.write_bytes(text.encode("utf-8", "backslashreplace"))
+    os.replace(new, path)
+
+
+def write_result(path, text, instead):
+    """`write_whole`, and the folder of the file.   instead: what to do where it cannot be. Raises InputError."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        raise InputError(f"{place_of(path)}: {error.strerror}; {instead}.") from error

@@ -219,9 +219,10 @@ def _check_adapter(model, given):
         layers,
         "a number of layers, or align",
     )
-    if layers is not None and "lm_head" in (model.lora_target_modules or ()):
+    if model.use_peft and "lm_head" in (model.lora_target_modules or ()):
         raise InputError(
-            "lora_layers keeps adapters in the lower layers, but lora_target_modules names lm_head; delete one."
+            "lora_target_modules names lm_head, whose own weight TRL takes for the loss: an adapter on it would never "
+            "be trained; delete it."
         )
     bits = sorted({"bnb_4bit_quant_type", "use_bnb_nested_quant", "bnb_4bit_quant_storage"} & given)
     if bits and not model.load_in_4bit:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from midalign import cli
 from midalign.bench.tables import axes_of, bench_recipe
@@ -118,3 +119,13 @@ def test_growth_is_of_numbers_of_pairs_that_are_there_and_that_the_loss_takes(re
     bench.pairs = bench.pairs.select(range(6))
     axes = {axis: values for axis, values, *_ in axes_of(bench, ["naive"])}
     assert axes["pairs"] == [6] and "4 pairs, times the length" in axes
+
+
+def test_a_decoder_without_an_early_exit_is_one_sentence_for_bench_and_preview(recipe, tmp_path, tokenizer, midalign):
+    config = GPTNeoXConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2)
+    GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "neox")
+    tokenizer.save_pretrained(tmp_path / "neox")
+    other = "--model_name_or_path", tmp_path / "neox", "--lora_target_modules", "all-linear"
+    for verb in ("bench", "preview"):
+        code, _, err = midalign(verb, recipe("align_schedule: joint\n"), *other)
+        assert code == 2 and "GPTNeoXModel has no `layers` and `norm`; use a decoder built like" in err

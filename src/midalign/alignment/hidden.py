@@ -7,8 +7,6 @@ from accelerate.utils import extract_model_from_parallel
 from peft import PeftModel
 from torch import nn
 
-from midalign.errors import InputError
-
 # Decoders whose final norm does not read what the layer below it wrote, by `model_type` of their configuration.
 STREAMS = "it keeps several states of each token and merges them after its last layer"
 LOOPS = "it runs some of its layers several times"
@@ -26,14 +24,14 @@ RECORDS = ("output_hidden_states", "output_attentions", "output_router_logits") 
 def decoder_of(model):
     """The module that owns the embeddings, `layers` and final `norm`, below PEFT, DDP or DeepSpeed wrappers.
 
-    Raises InputError for an architecture that does not have them (GPT-2 and older designs).
+    Raises ValueError for an architecture that does not have them (GPT-2 and older designs).
     """
     model = extract_model_from_parallel(model, keep_torch_compile=False)
     if isinstance(model, PeftModel):
         model = model.get_base_model()
     decoder = model.get_decoder()
     if not (hasattr(decoder, "layers") and hasattr(decoder, "norm")):
-        raise InputError(
+        raise ValueError(
             f"{type(decoder).__name__} has no `layers` and `norm`; use a decoder built like Llama, "
             "Qwen2, Qwen3, Gemma 3 or Mistral."
         )
@@ -41,10 +39,10 @@ def decoder_of(model):
 
 
 def require_early_exit(decoder):
-    """Raises InputError for an architecture whose middle states the early exit cannot give."""
+    """Raises ValueError for an architecture whose middle states the early exit cannot give."""
     reason = NO_EXIT.get(decoder.config.model_type)
     if reason:
-        raise InputError(
+        raise ValueError(
             f"{type(decoder).__name__} has no early exit: {reason}; use a decoder built like Llama, Qwen3, Gemma 3 "
             "or Mistral."
         )

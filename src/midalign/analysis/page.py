@@ -13,7 +13,7 @@ from midalign.analysis.pictures import heat_map
 from midalign.analysis.recommendation import DRAWS
 from midalign.analysis.results import TITLES, as_csv
 from midalign.errors import InputError
-from midalign.files import require_own_files
+from midalign.files import require_own_files, write_result
 from midalign.texts import place_of, shown
 
 FILES = ("layers.json", "layers.csv", "layers.html")
@@ -43,13 +43,7 @@ def write(folder, result, lines):
     """layers.json, layers.csv and layers.html, each whole or not at all. Raises InputError."""
     texts = json.dumps(result, indent=1, allow_nan=False), as_csv(lines), html(result)
     for name, text in zip(FILES, texts, strict=True):
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            part = Path(folder, f"{name}.part")
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(Path(folder, name))
-        except OSError as error:
-            raise InputError(f"{Path(folder, name)}: {error.strerror}; name another --output.") from error
+        write_result(Path(folder, name), text, "name another --output")
 
 
 def told(result):

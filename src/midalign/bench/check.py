@@ -216,10 +216,6 @@ def check_bench(checks, machine):
         measured = bench.measure({who: make(who) for who in ("ours", plain)}, 5)
         ratio = measured[plain][0] / measured["ours"][0]
         checks.say(f"seconds of a {half}, {plain} / ours", "above 1", f"{ratio:.2f}", ratio > 1)
-    if find_spec("unsloth"):
-        checks.skip("seconds of a task half, unsloth / ours", "it is installed, but not measured here")
-    else:
-        checks.skip("seconds of a task half, unsloth / ours", "unsloth is not installed")
 
 
 def check_memory(checks, machine):

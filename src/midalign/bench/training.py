@@ -64,7 +64,10 @@ class Bench:
             }
             common = {"model": model, "train_dataset": self.rows, "processing_class": prepared.tokenizer}
             self.trl = SFTTrainer(args=SFTConfig(**shared), **common)
-            self.ours = MidAlignTrainer(args=args, pairs=self.pairs, made_from={}, **common)
+            try:
+                self.ours = MidAlignTrainer(args=args, pairs=self.pairs, made_from={}, **common)
+            except ValueError as error:  # the architecture
+                raise InputError(str(error)) from error
             sft = MidAlignConfig(align_schedule="sft", share_prefix=False, **shared)
             self.sft = MidAlignTrainer(args=sft, made_from={}, **common)
         self.ours.require_exact()

@@ -261,7 +261,12 @@ def _states(run, sentences, poolings, skip_first, progress, bar):
     model = load_run_model(run)
     require_embedded(sentences, model.config.get_text_config().vocab_size, run.tokenizer)
     pad = plain_run_tokenizer(run).pad_token_id or 0  # behind each sentence, where no token of it sees any
-    return layer_states(model, sentences, poolings, pad, skip_first, partial(progress.advance, bar))
+    try:
+        return layer_states(model, sentences, poolings, pad, skip_first, partial(progress.advance, bar))
+    except InputError:
+        raise
+    except ValueError as error:  # the architecture
+        raise InputError(f"{shown(run.path, 200)}: {error}") from error
 
 
 def _chance(sides, couples):

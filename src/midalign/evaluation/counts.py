@@ -13,17 +13,16 @@ import json
 import math
 import operator
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from midalign.errors import InputError
 from midalign.evaluation.transfer import GROUPS
-from midalign.files import whole
+from midalign.files import whole, write_result
 from midalign.texts import place_of, shown
 
-NAME, SUFFIX = "counts.json", ".json"
+NAME = "counts.json"
 LARGEST = 1 << 26  # bytes of a file, and of the counts of one language
 TYPES = ("|u1", "<i2", "<i4", "<f8")  # the first that holds all numbers is written
 
@@ -86,12 +85,8 @@ def write_counts(path, task, run, groups, asked, record):
         for locale, figures in run.languages.items()
     }
     content = {"run": run.name, "seed": run.seed, "compared": task.compared, "asked": asked, "record": record}
-    try:
-        part = Path(f"{path}.part")
-        part.write_text(json.dumps({**content, "languages": languages}, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; make room for it and evaluate again.") from error
+    text = json.dumps({**content, "languages": languages}, indent=1) + "\n"
+    write_result(path, text, "make room for it and evaluate again")
 
 
 class CountsFile(NamedTuple):

@@ -16,11 +16,11 @@ from rich.table import Table
 from rich.text import Text
 
 import midalign
-from midalign.errors import InputError
 from midalign.evaluation.comparison import compare, examples, failing
 from midalign.evaluation.counts import counted_each
 from midalign.evaluation.notes import NO_INTERVAL, NO_P, compared_arms, notes, over, several
 from midalign.evaluation.transfer import GROUPS
+from midalign.files import write_result
 from midalign.pages import COLOURS, page
 from midalign.texts import in_markdown, shown
 
@@ -54,15 +54,7 @@ def write_report(task, folder, rows, answers, groups, baseline, record, arms=Non
         "record": {"versions": versions | {package: version(package) for package in PACKAGES}, **record},
     }
     for name, text in zip(FILES, (json.dumps(result, indent=1), markdown(result), html(result)), strict=True):
-        try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            part = Path(folder, f"{name}.part")
-            part.write_text(text, encoding="utf-8", errors="backslashreplace")
-            part.replace(Path(folder, name))
-        except OSError as error:
-            raise InputError(
-                f"{Path(folder, name)}: {error.strerror}; make room for it and evaluate again, the answers are kept."
-            ) from error
+        write_result(Path(folder, name), text, "make room for it and evaluate again, the answers are kept")
     return result
 
 

@@ -7,6 +7,7 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from midalign.alignment.hidden import decoder_of
+from midalign.errors import InputError
 from midalign.layers import layers_of
 from midalign.models.loading import adapter_of
 
@@ -47,7 +48,11 @@ def estimate(config, model, training, load, engine="single", processes=1, device
         empty = AutoModelForCausalLM.from_config(config)
         if model.use_peft:
             empty = get_peft_model(empty, adapter_of(model, config))
-    text, decoder, highest = config.get_text_config(), decoder_of(empty), max(layers_of(training.align_layer))
+    try:
+        decoder = decoder_of(empty)
+    except ValueError as error:  # the architecture
+        raise InputError(str(error)) from error
+    text, highest = config.get_text_config(), max(layers_of(training.align_layer))
     total, trained = _count(empty), _count(empty, trained=True)
     quantised = model.load_in_4bit or model.load_in_8bit
     stored = {True: 0.55}.get(model.load_in_4bit, 1 if model.load_in_8bit else _bytes(model.dtype))

@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-import jinja2
 import torch
-import yaml
 from safetensors import SafetensorError
 from trl import ModelConfig
 
+from midalign.cards import card
 from midalign.errors import InputError, MidalignError
 from midalign.models import merging
 from midalign.models.adapters import CONFIG, WEIGHTS, base_of, layer_of, read_adapter, server_notes, write_adapter
 from midalign.models.agreement import TOLERANCE, gap_of_merged, sample_sentences
 from midalign.models.loading import load_config, load_model, load_tokenizer
-from midalign.texts import in_markdown, shown
+from midalign.texts import shown
 
 ORIGIN, CARD = "merge.json", "README.md"
 TEMPLATE = Path(__file__).with_name("merged.md")
@@ -222,12 +221,4 @@ def _describe(folder, name, record):
         "pipeline_tag": "text-generation",
         "tags": ["midalign", "lora", "merge"],
     }
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = lambda value: in_markdown(str(value))
-    card = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        record=record,
-        name=name,
-        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000),
-        code=json.dumps(name),  # a string of JSON is one of Python
-    )
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(card(TEMPLATE, front, name, record=record), encoding="utf-8")

@@ -7,6 +7,7 @@ from midalign import pages
 from midalign.analysis import page as analysis
 from midalign.errors import InputError
 from midalign.evaluation import report as evaluation
+from midalign.files import write_result
 from midalign.reports import curves, differences, given, scores
 from midalign.texts import place_of
 
@@ -21,13 +22,7 @@ def write(output, runs, evaluated=(), layers=()):
     """
     text = page_of(runs, evaluated, layers)
     require_own(output)
-    part = output.with_name(f"{output.name}.part")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
-        part.replace(output)
-    except OSError as error:
-        raise InputError(f"{place_of(output)}: {error.strerror}; name another --output.") from error
+    write_result(output, text, "name another --output")
 
 
 def read_scores(places):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from midalign.compatibility import engine_of
 from midalign.errors import InputError
+from midalign.files import write_whole
 from midalign.models.runs import hash_of
 from midalign.recipe import overrides_of, read_recipe
 from midalign.training.checkpoints import FREE
-from midalign.training.record import code_sha256, environment, sha256, write_whole
+from midalign.training.record import code_sha256, environment, sha256
 
 SCORES = "scores.json"
 OWN = ("align_", "pack_pairs", "output_dir", "baseline_recipe", "resume_from_checkpoint")

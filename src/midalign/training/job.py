@@ -16,6 +16,7 @@ from midalign.data.templates import chat_record
 from midalign.errors import InputError, StoppedError, WriteError
 from midalign.evaluation.generation import stop_ids
 from midalign.evaluation.transfer import require_scorable
+from midalign.files import write_whole
 from midalign.languages import language_of
 from midalign.layers import layers_of
 from midalign.models.loading import adapter_of, load_model, model_commit
@@ -37,7 +38,6 @@ from midalign.training.record import (
     sha256,
     step_record,
     write_record,
-    write_whole,
 )
 from midalign.training.scores import scores_of, tables, test_rows
 from midalign.training.several import rows_by_task, rows_told

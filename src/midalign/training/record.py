@@ -11,12 +11,12 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
-import jinja2
 import torch
-import yaml
 
+from midalign.cards import card
 from midalign.data.columns import counts, in_json
-from midalign.texts import in_markdown, without_secrets
+from midalign.files import write_whole
+from midalign.texts import without_secrets
 from midalign.training.several import labels_of, rows_by_task
 
 RECORD, CARD = "run.json", "README.md"
@@ -146,7 +146,7 @@ def write_record(folder, record):
 
 
 def card_of(record):
-    """The model card: front matter by a YAML writer, and text of others as plain text."""
+    """The model card: text."""
     recipe = record["recipe"]
     peft = bool(recipe["use_peft"])
     front = {
@@ -157,19 +157,4 @@ def card_of(record):
         "language": record["languages"],
     }
     place = (recipe["push_to_hub"] and recipe["hub_model_id"]) or recipe["output_dir"]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["plain"] = lambda value: in_markdown(str(value))
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        record=record,
-        place=place,
-        front=yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000),
-        code=json.dumps(place),  # a string of JSON is one of Python
-    )
-
-
-def write_whole(path, text):
-    """Write a file that is whole or not there.   What UTF-8 cannot hold, half a character, is written as in JSON."""
-    path = Path(path)
-    new = path.with_name(f"_{path.name}")
-    new.write_bytes(text.encode("utf-8", "backslashreplace"))
-    os.replace(new, path)
+    return card(TEMPLATE, front, place, record=record)
