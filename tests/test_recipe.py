@@ -163,6 +163,7 @@ MISTAKES = [
     ("lora_layers: 0\nuse_peft: true\n", (), "lora_layers=0; set it to a number of layers, or align"),
     ("lora_layers: 2\n", (), "lora_layers is set, but use_peft is not"),
     ("use_peft: true\nlora_target_modules: [lm_head]\n", (), "lora_target_modules names lm_head, whose own weight TRL"),
+    ("use_peft: true\nlora_target_modules: [model.lm_head, q_proj]\n", (), "lora_target_modules names lm_head"),
     ("metric_for_best_model: bleu\n", (), "metric_for_best_model=bleu; set it to one of loss, task, align"),
     ("early_stopping_patience: 5\n", (), "early_stopping_patience needs a best model"),
     (

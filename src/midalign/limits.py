@@ -219,7 +219,9 @@ def _check_adapter(model, given):
         layers,
         "a number of layers, or align",
     )
-    if model.use_peft and "lm_head" in (model.lora_target_modules or ()):
+    targets = model.lora_target_modules or []
+    targets = [targets] if isinstance(targets, str) else targets  # text is one name, or a regular expression
+    if model.use_peft and any(target.rpartition(".")[2] == "lm_head" for target in targets):
         raise InputError(
             "lora_target_modules names lm_head, whose own weight TRL takes for the loss: an adapter on it would never "
             "be trained; delete it."

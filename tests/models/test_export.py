@@ -16,7 +16,8 @@ from midalign.errors import InputError, MidalignError
 from midalign.models import export as exporting
 from midalign.models import gguf
 from midalign.models.export import export
-from midalign.models.runs import find_run, learned, seed_of
+from midalign.models.learned import learned, seed_of
+from midalign.models.runs import find_run
 
 CHATS = [[{"role": "user", "content": text}] for text in ("wake me at nine", "wie ist das Wetter", "ne bileyim")]
 
@@ -299,3 +300,11 @@ def test_a_full_disk_is_told_and_leaves_nothing(run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"out cannot be written: No space left on device .* nothing is left behind"):
         export(run(), tmp_path / "out", [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter"]
+
+
+def test_a_run_with_slots_of_its_own_is_compared_with_its_copy_by_any_prompts(run, tmp_path, midalign):
+    adapter = run().adapter
+    (adapter / "run.json").write_text('{"tasks": [{"name": "slots"}], "recipe": {"seed": 1, "task_slots": ["who"]}}')
+    options = "--rows", 2, "--max-new-tokens", 2
+    code, out, err = midalign("export", adapter, "-o", tmp_path / "out", *options)
+    assert code == 0 and "100.0 % of 2" in out, err

@@ -6,10 +6,13 @@ from types import SimpleNamespace
 import pytest
 from trl import ModelConfig
 
+from midalign.cli.arms import arms_of
 from midalign.cli.evaluation import task_of_runs
 from midalign.errors import InputError
-from midalign.models.runs import Run, learned, with_bases
+from midalign.models.learned import learned
+from midalign.models.runs import Run, with_bases
 from midalign.recipe import read_recipe
+from midalign.tasks import find_task
 
 
 @pytest.fixture
@@ -28,13 +31,26 @@ def test_an_adapter_without_a_recipe_is_asked_what_it_has_learned(folder):
     assert task_of_runs([folder({"tasks": [{"instruction": "x", "name": "slots"}]})], None)[0].name == "slots"
 
 
-@pytest.mark.parametrize("name", ["run.json", "midalign.json"])  # of a run, of one of its checkpoints
-@pytest.mark.parametrize("asked", [None, "slots"])
-def test_a_folder_is_asked_as_it_was_trained(folder, tmp_path, name, asked):
-    run = folder({"tasks": [{"task": "slots", "instruction": "Say it."}], "recipe": {"task_slots": ["who"]}})
-    (tmp_path / "run.json").rename(tmp_path / name)
-    task, _ = task_of_runs([run], asked)
-    assert (task.name, task.instruction, task.slots) == ("slots", "Say it.", {"who"})
+OPTIONS = {"slots": {"task_slots": ["who"]}, "chat": {"task_loss_on": "all"}}
+
+
+@pytest.mark.parametrize("file", ["run.json", "midalign.json"])  # of a run, of one of its checkpoints
+@pytest.mark.parametrize("words", ["Say it.", None])
+@pytest.mark.parametrize("name", ["slots", "intents", "entities", "chat", "translation"])
+def test_a_folder_is_asked_as_it_was_trained(folder, tmp_path, file, words, name):
+    trained = find_task(name, words, OPTIONS.get(name))
+    own = {**trained.depends_on(), **({"name": name} if file == "run.json" else {})}
+    run = folder({"tasks": [own], "recipe": {"seed": 1, **OPTIONS.get(name, {})}})
+    (tmp_path / "run.json").rename(tmp_path / file)
+    for asked in (None, name):
+        task, _ = task_of_runs([run], asked)
+        assert vars(task) == vars(trained)
+
+
+@pytest.mark.parametrize("change", [{"instruction": 3}, {"recipe": [1]}, {"recipe": {"task_slots": 5}}])
+def test_what_a_record_of_others_has_in_place_of_text_is_not_read(folder, change):
+    run = folder({"tasks": [{"name": "slots", **change}], "recipe": {}, **change})
+    assert vars(task_of_runs([run], None)[0]) == vars(find_task("slots"))
 
 
 def test_a_run_that_learned_other_words_is_not_asked_these(folder, tmp_path):
@@ -54,6 +70,10 @@ def test_a_run_that_learned_other_words_is_not_asked_these(folder, tmp_path):
     with pytest.raises(InputError, match=r"mine has learned intents with the instruction 'B\?', and 'A\?' would be"):
         task_of_runs([run], None)
     assert task_of_runs([run], recipe("C?"))[0].instruction == "C?"  # as told
+    run = folder({"tasks": [{"name": "intents"}]})  # nobody knows: evaluated as told
+    run.data = read_recipe([recipe("A?")])[0]
+    assert task_of_runs([run], None)[0].instruction == "A?"
+    run = folder({"tasks": [{"task": "intents", "instruction": "B?"}]})
     run.data = read_recipe([recipe("B?")])[0]
     assert task_of_runs([run], None)[0].instruction == "B?"
 
@@ -68,7 +88,9 @@ def test_a_base_is_answered_once_whatever_precision_its_runs_have_and_not_at_all
     assert (base.adapter, base.model.dtype, others) == (None, "bfloat16", [a, b])
     assert with_bases([plain, a, b]) == [plain, a, b]
     hub = [run(name, "auto", name, path="org/model") for name in ("v1", "v2")]
-    assert [own.model.model_revision for own in with_bases(hub)] == ["v1", "v2", "v1", "v2"]
+    both = with_bases(hub)
+    assert [own.model.model_revision for own in both] == ["v1", "v2", "v1", "v2"]
+    assert list(arms_of([(None, own.name) for own in both])) == ["model@v1", "model@v2", "v1", "v2"]
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", {"tasks": []}, {"tasks": None}, {"tasks": [3]}, {"task": "slots"}])

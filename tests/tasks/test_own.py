@@ -187,6 +187,35 @@ def test_a_slip_in_ones_own_task_is_one_sentence_with_its_line(slip, sentence, w
     assert "raised" not in sentence or "own.py, line 10:" in str(error.value)
 
 
+REPLACED = """
+    def prompt(self, row):
+        return row["utt"] + "\\nAnswer:"
+
+    def example(self, row):
+        return {"prompt": self.prompt(row), "completion": " " + row["label"]}
+"""
+TOOLS = """
+from midalign.tasks.chat.task import Chat
+
+class Own(Chat):
+    def prompt(self, row):
+        return {"messages": [{"role": "user", "content": "a"}], "tools": [{"type": "function"}]}
+"""
+
+
+def test_what_training_can_ask_is_no_slip(write):
+    task = find_task(write(WHOLE + REPLACED))
+    assert task.example({"utt": "a", "label": "b"}) == {"prompt": "a\nAnswer:", "completion": " b"}
+    assert find_task(write(TOOLS)).prompt({"tools": None})["tools"]
+
+
+def test_the_line_is_that_of_a_file_named_from_here_too(write, tmp_path, monkeypatch):
+    write("import json\n\n\njson.loads('{')\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="line 4: JSONDecodeError"):
+        find_task("own.py")
+
+
 def test_a_task_may_use_dataclasses_and_names_its_own_line_where_a_library_fails(write):
     dataclass = "import dataclasses\n@dataclasses.dataclass\nclass A:\n    b: int\n"
     text = "from __future__ import annotations\n" + dataclass + WHOLE

@@ -10,7 +10,8 @@ import torch
 import yaml
 
 import run_midalign
-from midalign.training.record import card_of, masked, write_whole
+from midalign.files import write_result, write_whole
+from midalign.training.record import card_of, masked
 
 
 @pytest.fixture
@@ -203,3 +204,12 @@ def test_another_row_is_another_hash(recipe, tmp_path):
         hashes.append(json.loads((tmp_path / rows / "run.json").read_text())["data"])
     assert hashes[0]["task_sha256"] != hashes[1]["task_sha256"]
     assert hashes[0]["pairs_sha256"] == hashes[1]["pairs_sha256"]
+
+
+def test_a_file_of_others_beside_a_result_stays(tmp_path):
+    (tmp_path / "_index.html").write_text("mine")
+    write_result(tmp_path / "index.html", "report", "name another")
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "_index.html": "mine",
+        "index.html": "report",
+    }

@@ -78,7 +78,8 @@ def evaluate(
     from midalign.evaluation.counts import NAME, asked_of, counted, read_counts, require_comparable, write_counts
     from midalign.evaluation.report import FILES, notes, table, write_report
     from midalign.files import require_own_files
-    from midalign.models.runs import find_run, load_run, seed_of, with_bases
+    from midalign.models.learned import seed_of
+    from midalign.models.runs import find_run, load_run, with_bases
 
     found = {m: read_counts(m.place) if m.is_counts else find_run(m.place, dtype and dtype.value) for m in told}
     files = [own for member, own in found.items() if member.is_counts]
@@ -165,7 +166,7 @@ def _task_of_counts(files, task):
 
     asked = files[0].asked
     own = str(asked.get("task"))
-    if task is None and ("sha256" in asked or own.endswith(".py")):  # which is code: as `models.runs.learned`
+    if task is None and ("sha256" in asked or own.endswith(".py")):  # which is code: as `models.learned.learned`
         raise InputError(f"{place_of(files[0].path)} is of a task in a file; give --task, the file to score by.")
     return task_named(task)[0] if task else find_task(own)
 
@@ -202,7 +203,7 @@ def task_of_runs(named, task):
     task: as told, else the first of the first recipe, else what the first run's record says, else slots; asked as the
     recipe or the record has it. Raises InputError, also where another run has learned it with another instruction.
     """
-    from midalign.models.runs import learned
+    from midalign.models.learned import learned, recorded
     from midalign.tasks import tasks_of
 
     each = next((tasks_of(run.data) for run in named if run.data), ())
@@ -213,12 +214,13 @@ def task_of_runs(named, task):
         kind, told = task_named(task or "slots")
         return kind, told or own
     for run in named:
-        trained = learned(run, kind.name)
-        if trained and trained.instruction not in (kind.instruction, without_secrets(kind.instruction)):
+        trained = recorded(run, kind.name)
+        words = trained and trained.instruction
+        if words and words not in (kind.instruction, without_secrets(kind.instruction or "")):
             raise InputError(
-                f"{run.name} has learned {kind.label} with the instruction {quoted(trained.instruction)}, and "
-                f"{quoted(kind.instruction)} would be asked; evaluate it by itself, by its folder, or name with --task "
-                "a recipe that has the instruction to ask."
+                f"{run.name} has learned {kind.label} with the instruction {quoted(words)}, and "
+                f"{quoted(kind.instruction or '')} would be asked; evaluate it by itself, by its folder, or name with "
+                "--task a recipe that has the instruction to ask."
             )
     return kind, own
 

@@ -192,13 +192,14 @@ def _chats(run, data, locales, revision, count):
     from midalign.cli.evaluation import source_of, task_of_runs
     from midalign.data.reading import task_rows
     from midalign.demo import corpus
+    from midalign.tasks import find_task
 
     if not count:
         return []
-    kind = None
-    if not (data or run.data):  # any prompts compare a model with its copy
-        kind, data, locales = "slots", "demo", locales or list(corpus.DEMO_LOCALES)
-    task, recipe = task_of_runs([run], kind)
+    if data or run.data:
+        task, recipe = task_of_runs([run], None)
+    else:  # any prompts compare a model with its copy
+        task, recipe, data, locales = find_task("slots"), None, "demo", locales or list(corpus.DEMO_LOCALES)
     names, data, revision = source_of(task, recipe, locales, data, revision)
     each = [task_rows(task, data, name, "test", revision) for name in dict.fromkeys(names)]
     turns = (rows[i] for i in range(max(map(len, each), default=0)) for rows in each if i < len(rows))

@@ -17,9 +17,10 @@ from midalign.errors import InputError, MidalignError
 from midalign.evaluation.generation import generate, stop_ids
 from midalign.models.adapters import server_notes
 from midalign.models.agreement import TOLERANCE, largest_gap, logits, sample_sentences
+from midalign.models.learned import EXPORTED, trained_as
 from midalign.models.loading import load_config, load_model, load_tokenizer
 from midalign.models.merged import free_place, placed
-from midalign.models.runs import EXPORTED, load_run, trained_as
+from midalign.models.runs import load_run
 
 SENTENCES = 12
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,23 +17,18 @@ from midalign.data.pairs import read_pairs, spoken
 from midalign.errors import InputError
 from midalign.languages import language_of
 from midalign.models.adapters import CONFIG, WEIGHTS, base_of
+from midalign.models.learned import all_recorded
 from midalign.models.loading import is_out_of_memory, load_model, load_tokenizer, model_commit, plain_tokenizer
 from midalign.models.nearby import require_model_name
 from midalign.models.weights import require_finite
 from midalign.recipe import read_recipe
 from midalign.shipped import is_recipe
-from midalign.tasks import OPTIONS, recalled
-from midalign.texts import place_of, shown, squeeze
+from midalign.texts import shown, squeeze
 
-EXPORTED = "export.json"
-RECORDS = ("run.json", "midalign.json")  # of a run, of one of its checkpoints
 # Everything in a folder that answers depend on: weights, configuration, tokenizer, chat template.
 OF_TOKENIZER = ("*token*.json", "*.model", "vocab*", "merges.txt", "*.jinja")
 DEPENDS_ON = ("*.safetensors", "*config.json", *OF_TOKENIZER)
 ADDITIVE = ("LORA", "ADALORA", "LOHA", "LOKR", "VERA", "IA3")  # change weights, neither tokens nor the cache
-
-# What reading a record raises where none is there, or an older one, or one that is not ours.
-NO_RECORD = (OSError, ValueError, LookupError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -49,65 +45,6 @@ class Run:
     def base(self):
         """The same model without the adapter, asked the same prompts."""
         return replace(self, name=_name(self.path), adapter=None, data=None)
-
-
-def learned(run, task=None):
-    """A task in the record of a run, a checkpoint or an exported model, which asks as it did in training;
-    `tasks.base.Task`. None where there is none.
-
-    task: which, a name or the path of a file; the first when None. Raises InputError where that is one in a file: it is
-    not read, since a folder may be somebody else's, and a task in a file is code.
-    """
-    try:
-        record = _record(run)
-        each = [(name, own.get("instruction")) for name, own in zip(_names(record), record["tasks"], strict=True)]
-        name, instruction = next(own for own in each if task is None or Path(own[0]).name == Path(task).name)
-        recipe = record.get("recipe") or {}
-    except (*NO_RECORD, StopIteration):
-        return None
-    if task is None and name.endswith(".py"):
-        raise InputError(
-            f"{run.name} has learned the task in {place_of(name)}; give --task, the file to ask and score by."
-        )
-    return recalled(task or name, instruction, recipe)
-
-
-def seed_of(run):
-    """The seed that the record of a run or an exported model has; None without."""
-    try:
-        return int(_record(run)["recipe"]["seed"])
-    except NO_RECORD:
-        return None
-
-
-def trained_as(run):
-    """What an exported model keeps of its run's record, in the record's form: the seed, and how the tasks ask.
-
-    Where data and folders lie stays behind: a model may go to the hub.   None where there is no record.
-    """
-    try:
-        record = _record(run)
-        tasks = [
-            {"name": Path(name).name, "instruction": task.get("instruction")}
-            for name, task in zip(_names(record), record.get("tasks", ()), strict=True)
-        ]
-        options = {key: record["recipe"][key] for key in OPTIONS if record["recipe"].get(key) is not None}
-        return {"recipe": {"seed": int(record["recipe"]["seed"]), **options}, "tasks": tasks}
-    except NO_RECORD:
-        return None
-
-
-def _names(record):
-    return [str(task["task"] if "task" in task else task["name"]) for task in record.get("tasks", ())]
-
-
-def _record(run):
-    """run.json, or a checkpoint's seal; in the folder of an exported model `trained_as`, which export.json has."""
-    folder = Path(run.adapter or run.path)
-    for name in RECORDS:
-        if (folder / name).is_file():
-            return json.loads((folder / name).read_text(encoding="utf-8"))
-    return json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["trained_as"]
 
 
 def find_run(argument, dtype=None, base=None):
@@ -141,10 +78,7 @@ def _of_recipe(recipe, dtype):
 
 def _require_trained_as(recipe, run):
     """Refuse a recipe whose run learned something else, as one with --task does. Raises InputError."""
-    try:
-        learned = sorted(Path(name).name for name in _names(_record(run)))
-    except NO_RECORD:
-        return
+    learned = sorted(Path(own.name).name for own in all_recorded(run))
     told = sorted(Path(own.task).name for own in run.data.each())
     if learned and learned != told:
         raise InputError(
@@ -192,7 +126,13 @@ def with_bases(runs):
     for run in runs:
         if run.adapter and identity(run) not in named:
             bases.setdefault(identity(run), run.base())
-    return [*bases.values(), *runs]
+    names = Counter(base.name for base in bases.values())
+    each = [base if names[base.name] == 1 else replace(base, name=_pinned_name(base)) for base in bases.values()]
+    return [*each, *runs]
+
+
+def _pinned_name(run):
+    return f"{run.name}@{run.model.model_revision}".replace("/", "-")
 
 
 def aligned_languages(data):

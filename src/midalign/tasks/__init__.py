@@ -30,10 +30,10 @@ def find_task(name, instruction=None, options=None):
     return _made(_kind_of(name), name, instruction, given)
 
 
-def recalled(name, instruction, recipe):
-    """A task as the record of a run has it.   recipe: JSON, all its keys, of which it takes those that it reads."""
+def recalled(name, instruction, options):
+    """A task as the record of a run has it, as `find_task`.   options: those of all tasks of the run."""
     kind = _kind_of(name)
-    return _made(kind, name, instruction, {key: recipe[key] for key in kind.options if recipe.get(key) is not None})
+    return _made(kind, name, instruction, {key: options[key] for key in kind.options if key in options})
 
 
 def _made(kind, name, instruction, options):

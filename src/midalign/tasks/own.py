@@ -32,7 +32,7 @@ def read_task(path):
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever a user's file does
-        line = (error.lineno or 1) if isinstance(error, SyntaxError) else _line_in(path, error, 1)
+        line = (error.lineno or 1) if isinstance(error, SyntaxError) else _line_in(spec.origin, error, 1)
         raise InputError(f"task {name} cannot be read, line {line}: {_reason(error)}; mend it.") from error
     found = [kind for kind in vars(module).values() if _is_own(kind, module)]
     if len(found) != 1:
@@ -83,7 +83,7 @@ def _watched(method, path):
             line = _line_in(method.__code__.co_filename, error, method.__code__.co_firstlineno)
             sentence = f"task {place_of(path)}, line {line}: {about} raised {_reason(error)}; mend it."
             raise InputError(sentence) from error
-        allowed = _allowed(self, method.__name__, row, given)
+        allowed = _allowed(self, method.__name__, given)
         if allowed:
             raise InputError(f"task {place_of(path)}: {about} gave {shown(repr(given))}; it gives {allowed}.")
         for name in self.figures if method.__name__ == "counts" else ():
@@ -100,20 +100,20 @@ def _watched(method, path):
 def _line_in(path, error, otherwise):
     """The last line of a file that an error came through; `otherwise` where it came through none."""
     frames = traceback.extract_tb(error.__traceback__)
-    return next((frame.lineno for frame in reversed(frames) if frame.filename == str(path)), otherwise)
+    return next((frame.lineno for frame in reversed(frames) if frame.filename == path), otherwise)
 
 
-def _allowed(task, method, row, given):
-    """What a method must give for a row, where it does not."""
+def _allowed(task, method, given):
+    """What a method must give, where it does not."""
     if method == "gold" and not isinstance(given, str):
         return "text"
     if method == "problem" and not (given is None or isinstance(given, str)):
         return "text, or None"
-    if method == "prompt" and not _is_prompt(given, row):
+    if method == "prompt" and not _is_prompt(given, type(task).example is not Task.example):
         return 'messages, such as [{"role": "user", "content": "..."}]'
-    part = [f"per_{task.part}"] if task.part else []
-    if method == "report" and not (isinstance(given, dict) and {*task.figures, "rows", *part} <= given.keys()):
-        return f"a dict with {', '.join([*task.figures, 'rows', *part])}"
+    told = [*task.shown, "rows", *([f"per_{task.part}"] if task.part else [])]
+    if method == "report" and not (isinstance(given, dict) and given.keys() >= set(told)):
+        return f"a dict with {', '.join(told)}"
     if method != "counts":
         return None
     if not isinstance(given, dict) or not all(_are_numbers(given.get(figure)) for figure in task.figures):
@@ -121,12 +121,14 @@ def _allowed(task, method, row, given):
     return None
 
 
-def _is_prompt(given, row):
-    """Whether it can be asked: messages, in a chat also beside tools, or text where the answer is text."""
-    if isinstance(given, dict) and row.get("tools"):
-        given = given.get("messages")
+def _is_prompt(given, with_example):
+    """Whether it can be asked: messages, also beside tools, or text.
+
+    with_example: whether the task replaces `Task.example`, which puts messages behind it.
+    """
     if isinstance(given, str):
-        return isinstance(row.get("completion"), str)
+        return with_example
+    given = given.get("messages") if isinstance(given, dict) and given.get("tools") else given
     return isinstance(given, list) and all(isinstance(message, dict) and "role" in message for message in given)
 
 

@@ -73,15 +73,14 @@ def languages_in(source, column):
     """
     stems = [Path(source, f"test{suffix}") for suffix in SUFFIXES] if os.path.isdir(source) else [Path(source)]
     columns = (column,) if column else COLUMNS
-    names = {
-        said.replace("_", "-")
-        for file in stems
-        if file.is_file()
-        for _, record, _ in _plain(file)
-        if isinstance(record, dict)
-        for said in [next((record[name] for name in columns if record.get(name) is not None), None)]
-        if isinstance(said, str)
-    }
+    names = set()
+    for file in filter(Path.is_file, stems):
+        for _, record, _ in _plain(file):
+            record = record if isinstance(record, dict) else {}
+            if file == Path(source) and not any(name in record for name in SPLITS):
+                break  # all its rows are for training
+            said = next((record[name] for name in columns if record.get(name) is not None), None)
+            names |= {said.replace("_", "-")} if isinstance(said, str) else set()
     return [name for name in names if language_of(name)]
 
 

@@ -1,6 +1,7 @@
 """Translation as a task: each direction, such as `en-de`, is a language of its own."""
 
-from itertools import permutations
+import os
+from itertools import combinations
 from typing import ClassVar
 
 from midalign.errors import InputError
@@ -41,11 +42,14 @@ class Translation(Task):
         self.columns = (*self.columns, "comet")
 
     def languages_in(self, source, spoken):
-        """Directions with English, and between all where there is none, whether or not the data has them."""
+        """Directions with English, between all where there is none, whether or not the data has them; the other way too
+        where that has a folder of its own.
+        """
         if source == "demo" or not sources.is_local(source):
             return []
-        each = permutations(sorted(spoken), 2)
-        return ["-".join(pair) for pair in each if "en" in pair or "en" not in spoken]
+        each = [pair for pair in combinations(sorted(spoken), 2) if "en" in pair or "en" not in spoken]
+        both = [pair[::-1] for pair in each if os.path.isdir(os.path.join(source, "-".join(pair[::-1])))]
+        return ["-".join(pair) for pair in (*each, *both)]
 
     def gold(self, row):
         return row["target"]
