@@ -243,7 +243,7 @@ def require_own_files(folder, files, keys, verb):
 def write_whole(path, text):
     """Write a file that is whole or not there.   What UTF-8 cannot hold, half a character, is written as in JSON."""
     path = Path(path)
-    new = path.with_name(f"_{path.name}.part")  # the hub passes over names with this beginning
+    new = path.with_name(f"{path.name}.part")
     new.write_bytes(text.encode("utf-8", "backslashreplace"))
     os.replace(new, path)
 
