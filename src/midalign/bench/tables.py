@@ -79,7 +79,7 @@ def axes_of(bench, against):
     if "naive" not in against:
         return axes
     pairs, depth = min(bench.pair_batch_size, len(bench.pairs)), len(bench.decoder.layers)
-    half = max(pairs // 2, min(pairs, 4))  # CKA knows nothing of fewer
+    half = max(pairs // 2, min(pairs, 4 if bench.ours.args.align_loss == "cka" else 1))  # CKA is defined from 4 on
     larger = [size for size in (64_000, 128_000, 256_000) if size > bench.decoder.embed_tokens.num_embeddings]
     for axis, values, changes in (
         ("pairs", sorted({half, min(2 * pairs, len(bench.pairs))} - {pairs}), lambda n: {"count": n}),
