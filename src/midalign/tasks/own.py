@@ -111,9 +111,9 @@ def _allowed(task, method, given):
         return "text, or None"
     if method == "prompt" and not _is_prompt(given, type(task).example is not Task.example):
         return 'messages, such as [{"role": "user", "content": "..."}]'
-    told = [*task.shown, "rows", *([f"per_{task.part}"] if task.part else [])]
-    if method == "report" and not (isinstance(given, dict) and given.keys() >= set(told)):
-        return f"a dict with {', '.join(told)}"
+    if method == "report":
+        told = [*task.shown, "rows", *([f"per_{task.part}"] if task.part else [])]
+        return None if isinstance(given, dict) and given.keys() >= set(told) else f"a dict with {', '.join(told)}"
     if method != "counts":
         return None
     if not isinstance(given, dict) or not all(_are_numbers(given.get(figure)) for figure in task.figures):
